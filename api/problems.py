@@ -25,7 +25,7 @@ from domain.errors import (
     Unavailable,
     UpgradeNeeded,
 )
-from domain.reasons.codes import Code
+from domain.errors.codes import Code
 from domain.values import PRECISION
 
 FIELD_CODES = {  # of a field that cannot be read

@@ -9,8 +9,8 @@ PAGE = ROOT / "docs" / "errors.md"
 sys.path.insert(0, str(ROOT))
 
 from api.problems import AWAY, FIELD_CODES, KINDS  # noqa: E402
-from domain.reasons.codes import Code  # noqa: E402
-from domain.reasons.rules import BREAKS, LIMIT_CODES, NOT_BOOKED, REFUSALS, Rule  # noqa: E402
+from domain.errors.codes import Code  # noqa: E402
+from domain.errors.rules import BREAKS, LIMIT_CODES, NOT_BOOKED, REFUSALS, Rule  # noqa: E402
 
 HEAD = """# Errors
 

@@ -1,4 +1,4 @@
-"""RFC 6962, section 2.1, word for word: slow, recursive, and independent of `domain.merkle`. For tests only.
+"""RFC 6962, section 2.1, word for word: slow, recursive, and independent of `domain.sealed.merkle`. For tests only.
 
 MTH, PATH and PROOF take the leaves themselves; the checks recompute what a proof claims by following the recursion of
 the definition down the tree, instead of the bit arithmetic of RFC 9162.

@@ -14,8 +14,8 @@ import msgspec
 from adapters.postgres.connections import Connection
 from domain.errors import HistoryBroken
 from domain.ledger import schema
-from domain.merkle import HASH_BYTES
 from domain.sealed.figures import STREAM, FiguresClosed, FiguresTree
+from domain.sealed.merkle import HASH_BYTES
 
 FIGURES_BYTES_MAX = 1024 * 1024 * 1024
 EVENTS = """

@@ -19,9 +19,9 @@ from adapters.proof import checkpoints
 from adapters.proof.checkpoints import Note, Pin, PublicKey, Tenure
 from adapters.proof.proofs import Inclusion
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
-from domain.merkle import HASH_BYTES, is_included, leaf_hash
 from domain.sealed.figures import FORMAT as FIGURES_FORMAT
 from domain.sealed.figures import Figure, FiguresClosed, FiguresTree
+from domain.sealed.merkle import HASH_BYTES, is_included, leaf_hash
 from domain.sealed.sorted_tree import Placed, is_absent
 
 FORMAT = "daybook-figure-proof/1"

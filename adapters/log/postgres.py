@@ -27,8 +27,8 @@ from adapters.postgres.connections import Connection, Role
 from adapters.postgres.pool import Pool
 from adapters.upkeep.supervisor import Supervisor
 from domain.errors import ExecutionKnown, HistoryBroken, MomentUnknown, StreamConflict, Unavailable
+from domain.errors.codes import Code
 from domain.ledger import CLOCK_STREAM, Confirmation, Head, Logged, Recorded, confirmation, latest_at, part_at, schema
-from domain.reasons.codes import Code
 
 APPEND_LOCK = 0x0DA7_B00C  # one append at a time, across all processes
 PIPELINED_EVENTS_MAX = 16  # up to here a pipelined INSERT is faster than COPY, which cannot be pipelined

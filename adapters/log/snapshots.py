@@ -20,7 +20,7 @@ from adapters.log.state_codec import StateUnreadable
 from adapters.postgres.connections import reaching
 from adapters.postgres.pool import Pool
 from adapters.upkeep.supervisor import Supervisor, Task
-from domain.merkle import HASH_BYTES, leaf_hash
+from domain.sealed.merkle import HASH_BYTES, leaf_hash
 
 SNAPSHOT_EVENTS = 2_000  # of a stream, from one snapshot to the next
 BYTES_PER_EVENT = 128  # at most, on average: the larger a state grows, the less often it is stored

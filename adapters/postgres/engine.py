@@ -14,7 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from adapters.postgres import connections
 from adapters.postgres.connections import CONNECT_SECONDS_MAX, Role
 from domain.errors import Unavailable
-from domain.reasons.codes import Code
+from domain.errors.codes import Code
 
 CONNECTIONS_MAX = 8
 

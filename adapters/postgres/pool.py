@@ -15,7 +15,7 @@ from psycopg.pq import TransactionStatus
 
 from adapters.postgres.connections import Connection
 from domain.errors import Unavailable
-from domain.reasons.codes import Code
+from domain.errors.codes import Code
 
 CONNECTIONS_MAX = 8
 WAIT_SECONDS_MAX = 10

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from domain.errors import HistoryBroken, InvalidInput
-from domain.merkle import HASH_BYTES
+from domain.sealed.merkle import HASH_BYTES
 
 ED25519 = b"\x01"  # the signature type of signed-note
 SIGNATURE = "— "

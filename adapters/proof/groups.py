@@ -15,7 +15,6 @@ from typing import NamedTuple
 from adapters.postgres.connections import Connection
 from adapters.proof.checkpoints import Note
 from domain.errors import HistoryBroken, Unavailable
-from domain.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, levels
 from domain.sealed.groups import (
     ENTRY_BYTES,
     RULE,
@@ -28,6 +27,7 @@ from domain.sealed.groups import (
     seq_of,
     subtrees_between,
 )
+from domain.sealed.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, levels
 
 LINE = "daybook-groups "
 COUNT_DIGITS_MAX = 19

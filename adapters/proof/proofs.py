@@ -8,8 +8,8 @@ from adapters.proof.checkpoints import Note, Tenure
 from adapters.proof.policies import Policy
 from adapters.proof.tiles import Growth, Tiles
 from adapters.proof.tlog_proofs import TlogProof
-from domain import merkle
 from domain.errors import HistoryBroken, LedgerError, RequestRefused
+from domain.sealed import merkle
 
 CHECKPOINTS = "SELECT size, note FROM ledger.checkpoints WHERE size > %s ORDER BY size LIMIT %s"
 EVENTS = """

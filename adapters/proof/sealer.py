@@ -25,7 +25,7 @@ from adapters.proof.pins import Pins
 from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import Growth, Tiles
 from domain.errors import HistoryBroken, RequestRefused
-from domain.merkle import HASH_BYTES, TILE_WIDTH
+from domain.sealed.merkle import HASH_BYTES, TILE_WIDTH
 
 SEAL_LOCK = 0x0DA7_B010  # held by the active sealer, on its connection
 KEYS_LOCK = 0x0DA7_B011  # held while signing with or changing the key

@@ -9,9 +9,9 @@ from uuid import UUID
 from adapters.postgres.connections import Connection
 from adapters.proof import checkpoints
 from adapters.proof.checkpoints import Note, Tenure
-from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput
-from domain.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier
+from domain.sealed import merkle
+from domain.sealed.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier
 
 IDENTITY = "SELECT ledger_id FROM ledger.identity"
 RESTORED = "SELECT restored_size FROM ledger.identity"

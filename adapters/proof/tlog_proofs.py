@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from adapters.proof import checkpoints
 from adapters.proof.checkpoints import Note
-from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput
-from domain.merkle import HASH_BYTES
+from domain.sealed import merkle
+from domain.sealed.merkle import HASH_BYTES
 
 FORMAT = "c2sp.org/tlog-proof@v1"
 HASHES_MAX = 63

@@ -12,8 +12,8 @@ from adapters.postgres.connections import Connection, Role, connect, reaching
 from adapters.proof import checkpoints, cosigned, tiles
 from adapters.proof.cosignatures import WitnessKey, cosigned_by, parse_lines, witness_key
 from adapters.proof.tiles import Tiles
-from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput, Unavailable
+from domain.sealed import merkle
 
 SCHEME = "witness+"
 REQUEST_SECONDS_MAX = 10.0

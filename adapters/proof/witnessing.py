@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from adapters.proof import checkpoints, cosignatures
 from adapters.proof.checkpoints import Note, PublicKey
 from adapters.proof.cosignatures import COSIGNATURE_V1, WitnessKey
-from domain import merkle
 from domain.errors import InvalidInput, RequestRefused
+from domain.sealed import merkle
 
 HASHES_MAX = 63
 BODY_BYTES_MAX = 256 * 1024

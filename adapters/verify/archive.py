@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from domain.errors import HistoryBroken
-from domain.merkle import HASH_BYTES
+from domain.sealed.merkle import HASH_BYTES
 
 # What `zipfile` raises for a file that is no bundle: truncated, changed, encrypted, or compressed by another method.
 UNZIPPABLE = (

@@ -16,7 +16,7 @@ from adapters.verify.mark_check import TOPIC, event_of
 from adapters.verify.range_check import topic_of
 from domain.errors import HistoryBroken, InvalidInput
 from domain.marks import BATCH_MARKS_MAX, Leaf, PriceKind, leaf_bytes, leaf_of, root_of
-from domain.merkle import leaf_hash
+from domain.sealed.merkle import leaf_hash
 
 FETCH_ROWS = 5000
 FILES = {PriceKind.MARK: "marks.jsonl", PriceKind.FUNDING_RATE: "rates.jsonl"}

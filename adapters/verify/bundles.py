@@ -37,11 +37,12 @@ from adapters.verify.completeness import Claim, Completeness, CompletenessCheck,
 from adapters.verify.event_sequence import SequenceCheck
 from adapters.verify.range_check import UNDECODABLE, Envelope
 from adapters.verify.record_check import record_of
-from domain import merkle, names
+from domain import names
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
 from domain.ledger import SIGNING_STREAM
-from domain.merkle import HASH_BYTES, Frontier, leaf_hash
+from domain.sealed import merkle
 from domain.sealed.groups import group_of
+from domain.sealed.merkle import HASH_BYTES, Frontier, leaf_hash
 
 FORMAT = "daybook-bundle/2"
 FORMATS = (FORMAT, "daybook-bundle/1")  # 1 had nothing that shows whether an account's bundle is complete

@@ -22,7 +22,6 @@ from adapters.proof.groups import Stated
 from adapters.verify.archive import Archive
 from adapters.verify.range_check import UNDECODABLE
 from domain.errors import HistoryBroken
-from domain.merkle import HASH_BYTES, Frontier, leaf_hash
 from domain.sealed.groups import (
     ENTRY_BYTES,
     INSTRUMENTS,
@@ -34,6 +33,7 @@ from domain.sealed.groups import (
     seq_of,
     subtrees_between,
 )
+from domain.sealed.merkle import HASH_BYTES, Frontier, leaf_hash
 from domain.sealed.sorted_tree import Placed, is_absent
 
 PART = "completeness.json"

@@ -13,7 +13,7 @@ from adapters.proof import checkpoints, tiles
 from adapters.proof.tiles import Tiles
 from adapters.verify.range_check import CHECKPOINTS, CLOCK_TOPIC, RangeQuery, lost_before, mismatch
 from domain.errors import HistoryBroken
-from domain.merkle import HASH_BYTES, TILE_WIDTH, Frontier, leaf_hash, levels, tile_width
+from domain.sealed.merkle import HASH_BYTES, TILE_WIDTH, Frontier, leaf_hash, levels, tile_width
 
 ROWS = """
 SELECT notification_id, originator_id::bytea, originator_version, topic::bytea, execution_key::bytea, state,

@@ -15,7 +15,7 @@ from adapters.postgres.connections import Connection, Role, connect, reaching
 from domain.errors import HistoryBroken
 from domain.ledger import Recorded, schema
 from domain.marks import Leaf, MarksRecorded, PriceKind, hashes_of, leaf_bytes, root_of, stream
-from domain.merkle import HASH_BYTES, inclusion_proof, leaf_hash, levels
+from domain.sealed.merkle import HASH_BYTES, inclusion_proof, leaf_hash, levels
 
 FETCH_ROWS = 5000
 FINDINGS_MAX = 100

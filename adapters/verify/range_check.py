@@ -21,12 +21,12 @@ from psycopg.pq import ExecStatus
 from adapters.postgres.connections import Connection
 from adapters.proof import checkpoints, groups, tiles
 from adapters.proof.checkpoints import Note, Tenure
-from domain import merkle
 from domain.errors import HistoryBroken
 from domain.ledger import ClockConfirmed, schema
-from domain.merkle import HASH_BYTES, TILE_WIDTH, Frontier
 from domain.order import OrderFilled
+from domain.sealed import merkle
 from domain.sealed.groups import STREAMS_CACHED_MAX, by_group, group_of, leaves_of
+from domain.sealed.merkle import HASH_BYTES, TILE_WIDTH, Frontier
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00"

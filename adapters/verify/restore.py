@@ -16,7 +16,7 @@ from adapters.verify.range_check import topic_of
 from adapters.verify.record_check import record_of
 from domain.errors import HistoryBroken, RequestRefused
 from domain.ledger import schema
-from domain.merkle import TILE_WIDTH, leaf_hash
+from domain.sealed.merkle import TILE_WIDTH, leaf_hash
 
 BATCH_EVENTS = 5000
 STATEMENT_SECONDS_MAX = 6 * 3600

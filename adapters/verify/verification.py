@@ -23,7 +23,7 @@ from adapters.verify.diagnosis import Fault, Finding, Good, diagnose
 from adapters.verify.map_check import MapCheck
 from adapters.verify.range_check import CheckedRange, RangeQuery, check, unchecked_range
 from domain.errors import HistoryBroken
-from domain.merkle import EMPTY_ROOT, HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, levels
+from domain.sealed.merkle import EMPTY_ROOT, HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, levels
 
 RANGE_EVENTS = 32_768  # a multiple of 256
 WORKERS_MAX = 4

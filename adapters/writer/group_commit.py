@@ -33,6 +33,7 @@ from adapters.writer.append import Appending, KeyTaken
 from adapters.writer.batch import Batch, Keyed, KeyOf, LoopReply, Marks, Reply, Task, resolve
 from adapters.writer.leadership import Candidate, Leader, Term
 from domain.errors import Busy, ClockInDoubt, ExecutionKnown, LedgerError, NotLeading, StreamConflict, Unavailable
+from domain.errors.codes import Code
 from domain.ledger import (
     ATTEMPTS_MAX,
     CACHED_STREAMS_MAX,
@@ -43,7 +44,6 @@ from domain.ledger import (
     streams_begun_by,
     streams_of,
 )
-from domain.reasons.codes import Code
 from domain.values import EPOCH
 
 QUEUED_MAX = 20_000  # requests and single reports on the queue

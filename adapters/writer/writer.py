@@ -21,8 +21,8 @@ from adapters.writer.group_commit import GroupCommit
 from adapters.writer.leadership import Leader
 from domain.access import Actor
 from domain.errors import Unavailable
+from domain.errors.codes import Code
 from domain.ledger import Answer, Command, EventLog, EvidenceOf, Ledger, Report, Request, no_marks
-from domain.reasons.codes import Code
 from domain.values import Mark
 
 ANSWER_SECONDS_MAX = 120  # the writer answers or fails far sooner

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.encoding import decimal_text, plain
-from domain.reasons.sentences import sentence
+from domain.errors.sentences import sentence
 from domain.values import ONE, ZERO, divide, rounded, symbol_of
 from projections.analytics.exposure import ExposureTotal
 from projections.analytics.pnl import PnlRow, PnlTotal, totals

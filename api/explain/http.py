@@ -23,7 +23,7 @@ from api.parameters import given_marks
 from api.read_models.query_params import AssetId, PageQuery
 from api.read_models.schemas import Answer, DecimalText, TimeText
 from api.read_models.snapshot import reading
-from domain.reasons.codes import Code
+from domain.errors.codes import Code
 
 router = APIRouter(
     prefix="/v1",

@@ -17,7 +17,7 @@ from adapters.upkeep.outages import Limited, is_outage
 from api.encoding import encoded
 from api.problems import Problem, problem_of, unreadable, unreadable_fields
 from domain.errors import InvalidInput, LedgerError
-from domain.reasons.codes import Code
+from domain.errors.codes import Code
 
 MEDIA_TYPE = "application/problem+json"
 SLASH = "\ufdd0"  # stands for a `/` within a segment of a path; no character, so that no name has it

@@ -22,10 +22,10 @@ from domain import account, instrument, order, values
 from domain.access import Actor
 from domain.account import Costing, OpenAccount, RawReportKept
 from domain.errors import InvalidInput, LedgerError, ReportUnreadable, RequestRefused, Unavailable
+from domain.errors.codes import Code
+from domain.errors.sentences import code_of, sentence
 from domain.ledger import Answer, Report
 from domain.order import OrderBroken, OrderFillCompleted, OrderFilled
-from domain.reasons.codes import Code
-from domain.reasons.sentences import code_of, sentence
 
 BATCH_REPORTS_MAX = 500
 FINDINGS_MAX = 100

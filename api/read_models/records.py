@@ -9,10 +9,10 @@ import msgspec
 
 from api.read_models.wording import code_of_event, in_words
 from domain import account, instrument
+from domain.errors.codes import Code
+from domain.errors.sentences import code_of
 from domain.ledger import Recorded
 from domain.order import OrderKey, OrderTerms
-from domain.reasons.codes import Code
-from domain.reasons.sentences import code_of
 
 if TYPE_CHECKING:
     from adapters.log.postgres import Stored

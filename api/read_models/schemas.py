@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
-from domain.reasons.codes import Code
+from domain.errors.codes import Code
 from projections.analytics import exposure, pnl
 from projections.controls import shadow_limits
 from projections.models import balances, breaks, executions, journal, limits, lots, orders, positions

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from domain.reasons.codes import Code
-from domain.reasons.sentences import code_of, sentence
+from domain.errors.codes import Code
+from domain.errors.sentences import code_of, sentence
 
 LINE_CHARACTERS_MAX = 160
 ITEMS_SHOWN_MAX = 3

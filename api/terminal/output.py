@@ -19,7 +19,7 @@ import typer
 from api.encoding import age_text, grouped, plain, time_text
 from api.problems import problem_of
 from domain.errors import Unavailable, UpgradeNeeded
-from domain.reasons.codes import Code
+from domain.errors.codes import Code
 
 if TYPE_CHECKING:
     from rich.console import Console

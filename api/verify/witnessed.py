@@ -18,8 +18,8 @@ from adapters.verify.record_check import record_of
 from api.settings import Settings
 from api.terminal.output import note, say, warn, write_json
 from api.verify import trust
-from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput
+from domain.sealed import merkle
 
 WAIT_SECONDS_MAX = 5.0  # for cosignatures of the newest checkpoint to arrive
 POLL_SECONDS = 0.1

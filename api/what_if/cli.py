@@ -9,7 +9,7 @@ from api.terminal.options import AsOf, Marks, by, opened
 from api.terminal.output import Column, Json, Kind, note, progress_bar, say, write_json, write_table
 from api.what_if.commands import changed_of, parsed_fee_rate, parsed_limit
 from domain.account import CostBasis, FeePolicy
-from domain.reasons.sentences import sentence
+from domain.errors.sentences import sentence
 from domain.risk import LimitStatus
 
 if TYPE_CHECKING:

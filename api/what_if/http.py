@@ -21,7 +21,7 @@ from api.what_if.commands import FeeRate, changed_of, limit_of
 from api.what_if.service import what_if
 from domain.account import CostBasis, FeePolicy
 from domain.errors import InvalidInput
-from domain.reasons.codes import Code
+from domain.errors.codes import Code
 from domain.risk import LimitStatus, Measure
 
 EVENTS_MAX = 200_000

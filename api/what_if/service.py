@@ -18,8 +18,8 @@ from api.parameters import Moment
 from api.what_if.commands import Changed, LimitKey
 from api.what_if.replay import ACCEPTED, REFUSED, Replay, ReplayResult, compared, differences
 from domain.errors import InvalidInput
+from domain.errors.sentences import code_of
 from domain.ledger import scan
-from domain.reasons.sentences import code_of
 from domain.risk import LimitStatus, Risk
 from domain.values import EARLIEST, FUTURE_MAX, Mark
 from projections.storage.tables import Row

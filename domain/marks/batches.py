@@ -17,8 +17,9 @@ from typing import NamedTuple, assert_never
 import msgspec
 from msgspec import Struct
 
-from domain import merkle, values
+from domain import values
 from domain.errors import InvalidInput, RequestRefused
+from domain.sealed import merkle
 from domain.values import Mark, exact
 
 BATCH_MARKS_MAX = 5000

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from domain import names
 from domain.errors import RequestRefused
-from domain.merkle import leaf_hash
+from domain.sealed.merkle import leaf_hash
 from domain.sealed.sorted_tree import SortedTree
 from domain.values import PositionSide
 

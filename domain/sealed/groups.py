@@ -16,8 +16,8 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from domain import names, risk
-from domain.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, leaf_hash, levels
+from domain import names
+from domain.sealed.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, leaf_hash, levels
 from domain.sealed.sorted_tree import SortedTree
 
 RULE = 1
@@ -41,7 +41,7 @@ _ACCOUNT_KINDS = {
     "statement": "{id}:digest",
 }
 _OWN_GROUPS = {"instrument": INSTRUMENTS, "signing": SIGNING}
-_FIRM_LIMITS = risk.stream(risk.FIRM)
+_FIRM_LIMITS = "limit:firm"
 
 
 @lru_cache(maxsize=STREAMS_CACHED_MAX)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from domain import merkle
-from domain.merkle import EMPTY_ROOT, is_included, node_hash
+from domain.sealed import merkle
+from domain.sealed.merkle import EMPTY_ROOT, is_included, node_hash
 
 
 class SortedTree:

@@ -7,8 +7,8 @@ import pytest
 from api.problems import AWAY, FIELD_CODES, KINDS, Problem, problem_of
 from domain import errors
 from domain.errors import InvalidInput, LedgerError, NotLeading, RequestRefused, Unavailable
-from domain.reasons.codes import Code
-from domain.reasons.rules import RULES
+from domain.errors.codes import Code
+from domain.errors.rules import RULES
 from tests import CHECKOUT
 
 

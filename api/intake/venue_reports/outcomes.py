@@ -15,6 +15,8 @@ from adapters.writer.batch import Look
 from domain import account, ledger, order, position
 from domain.account import AccountBroken, CashReport
 from domain.account.cash import id_of
+from domain.errors.rules import NOT_BOOKED
+from domain.errors.sentences import code_of, sentence
 from domain.order import (
     Order,
     OrderBroken,
@@ -27,8 +29,6 @@ from domain.order import (
     venue_ids,
 )
 from domain.position import PositionBroken, SettleFunding, Transfer
-from domain.reasons.rules import NOT_BOOKED
-from domain.reasons.sentences import code_of, sentence
 
 RECORDED, KNOWN, BROKEN, BOOKED_NOT, UNREADABLE = "recorded", "known", "broken", "not_booked", "unreadable"
 STATUSES = (RECORDED, KNOWN, BROKEN, BOOKED_NOT, UNREADABLE)

@@ -38,8 +38,8 @@ from api.problems import field_errors, unreadable, unreadable_field
 from domain import instrument, ledger, values
 from domain.account import RawReportKept
 from domain.errors import InvalidInput
+from domain.errors.codes import Code
 from domain.ledger import Report
-from domain.reasons.codes import Code
 
 REPORTS_MAX = 1000
 STATEMENT = "statement"

@@ -14,8 +14,8 @@ from adapters.proof.checkpoints import Checkpoint, Note, PrivateKey, parse, publ
 from adapters.proof.cosignatures import cosigned_by, line_of, parse_lines, signed_message, witness_key
 from adapters.proof.policies import Policy
 from adapters.proof.policies import parse as parsed
-from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput
+from domain.sealed import merkle
 from tests import rfc6962
 from tests.adapters.proof.witness import TestWitness
 

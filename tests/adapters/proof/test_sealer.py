@@ -16,8 +16,8 @@ from adapters.proof import checkpoints, tiles
 from adapters.proof.sealer import Sealer
 from adapters.proof.signing_keys import KeyAbsent
 from adapters.proof.tiles import Growth, Tiles
-from domain import merkle
 from domain.errors import HistoryBroken, RequestRefused
+from domain.sealed import merkle
 from tests import rfc6962
 from tests.records import record, records
 

@@ -15,7 +15,7 @@ from adapters.proof.checkpoints import Checkpoint, PrivateKey
 from adapters.proof.sealer import STORE_CHECKPOINT, STORE_TILES
 from adapters.proof.tiles import Growth
 from domain.ledger import SIGNING_STREAM, SigningKeyLost, SigningKeyStarted, schema
-from domain.merkle import TILE_WIDTH
+from domain.sealed.merkle import TILE_WIDTH
 
 WAYS = {
     "alone": "the new key in place of the old one",

@@ -14,10 +14,10 @@ from adapters.proof.checkpoints import NEXT_KEY, PREVIOUS, Checkpoint, PrivateKe
 from adapters.proof.groups import Stated
 from adapters.verify import completeness
 from adapters.verify.completeness import Listed, PlacedHead, Shown
-from domain import merkle
 from domain.ledger import schema
-from domain.merkle import Frontier, leaf_hash
+from domain.sealed import merkle
 from domain.sealed.groups import RULE, GroupMap, Head, entry, group_of, seq_of, subtrees_between
+from domain.sealed.merkle import Frontier, leaf_hash
 from tests.desk import Desk
 
 LEDGER = "8a3c6a3e-0000-4000-8000-000000000001"

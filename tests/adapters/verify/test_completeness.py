@@ -21,8 +21,8 @@ from adapters.verify.bundles import Proved, Selection
 from adapters.verify.completeness import Completeness, Outcome
 from domain.errors import HistoryBroken, LedgerError, RequestRefused
 from domain.ledger import Recorded
-from domain.merkle import Frontier, leaf_hash
 from domain.sealed.groups import GroupMap, entries_of, entry, group_of, seq_of, subtrees_between
+from domain.sealed.merkle import Frontier, leaf_hash
 from tests import rfc6962
 from tests.adapters.verify.stranger import key_of
 from tests.databases import new_database

@@ -11,7 +11,7 @@ import pytest
 
 from adapters.proof import checkpoints
 from api.daybook import Daybook
-from domain import merkle
+from domain.sealed import merkle
 from tests import rfc6962
 from tests.api.client import order, serving
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.merkle import EMPTY_ROOT, leaf_hash
+from domain.sealed.merkle import EMPTY_ROOT, leaf_hash
 from domain.sealed.sorted_tree import Placed, SortedTree, is_absent
 from tests import rfc6962
 

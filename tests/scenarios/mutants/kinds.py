@@ -29,8 +29,8 @@ from api.verify.figures import figures_of
 from api.verify.shared import checkpoints_in
 from api.verify.witnessed import proof_in
 from domain.errors import HistoryBroken, InvalidInput, LedgerError
-from domain.merkle import leaf_hash, node_hash
 from domain.sealed.groups import entries_of, group_of, seq_of
+from domain.sealed.merkle import leaf_hash, node_hash
 from tests import GOLDEN
 from tests.adapters.verify.stranger import ORIGIN, desk_states, key_of, of_account, signed, zipped
 from tests.scenarios.mutants.mutation import mutated, mutated_json, mutated_zip

@@ -7,7 +7,7 @@ differs from one case to the next. In a sentence `{name}` is a fact of the case,
 
 from typing import NamedTuple
 
-from domain.reasons.codes import Code
+from domain.errors.codes import Code
 
 EXCEEDED = "{} is not exceeded"
 LIMIT_CODES = tuple(code for code in Code if code.name.startswith("MAX_") or code is Code.PRICE_COLLAR)

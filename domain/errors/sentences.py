@@ -7,8 +7,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from domain.reasons.codes import Code
-from domain.reasons.rules import EXCEEDED, LIMIT_CODES, RULES, Rule
+from domain.errors.codes import Code
+from domain.errors.rules import EXCEEDED, LIMIT_CODES, RULES, Rule
 
 FOUND_MAX = 4096  # cached
 OF_A_FIELD = ("{} is ", "{} above ", "{} below ")  # texts that begin with the name of a field

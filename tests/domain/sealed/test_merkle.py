@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import merkle
+from domain.sealed import merkle
 from tests import rfc6962
 
 # The inputs, roots and proofs of Google's certificate-transparency (merkletree tests) and Trillian.

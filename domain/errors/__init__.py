@@ -23,8 +23,8 @@ Errors carry facts as fields; messages name the rule. `str(error)` is a sentence
 from datetime import datetime
 from typing import Any
 
-from domain.reasons import sentences
-from domain.reasons.codes import Code
+from domain.errors import sentences
+from domain.errors.codes import Code
 
 
 class LedgerError(Exception):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from domain.errors import RequestRefused
+from domain.errors.codes import Code
+from domain.errors.rules import EXCEEDED, LIMIT_CODES, REFUSALS, RULES
+from domain.errors.sentences import code_of, find, numbers, sentence
 from domain.order import OrderRefused, breaks
-from domain.reasons.codes import Code
-from domain.reasons.rules import EXCEEDED, LIMIT_CODES, REFUSALS, RULES
-from domain.reasons.sentences import code_of, find, numbers, sentence
 from domain.risk import Measure
 from tests import CHECKOUT
 
@@ -75,7 +75,7 @@ def test_every_rule_that_is_raised_or_broken_has_a_code():
     known = {rule.text for rule in RULES} | {EXCEEDED}
     unknown = {place for place in found if place[0] not in known and ("{}" in place[0] or find(place[0]) is None)}
     lacking = sorted(f"{place}: {text!r}" for text, place in unknown)
-    assert not lacking, "enter these in domain/reasons/rules.py, with a code and a sentence:\n" + "\n".join(lacking)
+    assert not lacking, "enter these in domain/errors/rules.py, with a code and a sentence:\n" + "\n".join(lacking)
 
 
 def test_every_rule_of_breaks_has_a_code():
@@ -145,9 +145,9 @@ def test_the_numbers_of_a_limit_have_one_form():
 
 
 def test_codes_of_released_versions_are_never_renamed():
-    released = (CHECKOUT / "tests/domain/reasons/codes.txt").read_text().split()
+    released = (CHECKOUT / "tests/domain/errors/codes.txt").read_text().split()
     assert not set(released) - {code.value for code in Code}, "a code outlives its release"
-    assert not {code.value for code in Code} - set(released), "add the new codes to tests/domain/reasons/codes.txt"
+    assert not {code.value for code in Code} - set(released), "add the new codes to tests/domain/errors/codes.txt"
     assert all(code.name == code.value for code in Code)
 
 

@@ -1,1 +1,0 @@
-"""Reasons: the code, rule and sentence of every refusal and break."""
