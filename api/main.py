@@ -82,8 +82,7 @@ that begins with one.
 
 
 def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, url: str = "") -> FastAPI:
-    """Return the HTTP service over an open Daybook; while it runs, the read models follow the log if it `follows`, and
-    while it leads, policies act.
+    """Return the HTTP service over an open Daybook; the read models follow the log if it `follows`. Policies act.
 
     In a `demo` a caller without a key may read, and trade as the actor `demo`. `url` is where it can be reached.
     """
@@ -135,8 +134,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     app.add_middleware(Bounded, daybook=daybook, routes=operations)
     app.add_middleware(Methods, paths=paths)
     app.add_middleware(Bodies)  # the last one added is the first that a request meets
-    needs = Needs(operations)
-    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=needs)
+    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=Needs(operations))
     app.add_middleware(Origins, names=names_of(daybook.settings.allowed_hosts, daybook.settings.host))
     app.add_middleware(Observed, measures=app.state.measures)
     app.add_middleware(Segments)

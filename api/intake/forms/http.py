@@ -26,7 +26,7 @@ from api.intake.forms.catalog import OPERATIONS
 from api.intake.forms.examples import EXAMPLES, VENUE_REPORTS
 from api.intake.forms.fields import Field, described, hints_of, lot_of, parts_of
 from api.intake.forms.form import Form, Operation
-from api.intake.venue_reports.types.fields import Amount
+from api.intake.venue_reports.fields import Amount
 from api.operations.access_schemas import ProposalAnswer
 from domain.ledger import Answer, Request
 from domain.position import Lot

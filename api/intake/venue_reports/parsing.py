@@ -10,11 +10,10 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from api.http.fields import RequestBody
 from api.http.json_text import checked, elements, keys_at_most
-from api.intake.venue_reports.outcomes import UNREADABLE, outcome_of
-from api.intake.venue_reports.types import cash
-from api.intake.venue_reports.types.fields import example_of
-from api.intake.venue_reports.types.fills import CommissionReport, FilledReport
-from api.intake.venue_reports.types.orders import (
+from api.intake.venue_reports import cash
+from api.intake.venue_reports.fields import example_of
+from api.intake.venue_reports.fills import CommissionReport, FilledReport
+from api.intake.venue_reports.orders import (
     Accepted,
     Busted,
     Calculated,
@@ -33,7 +32,8 @@ from api.intake.venue_reports.types.orders import (
     Suspended,
     Triggered,
 )
-from api.intake.venue_reports.types.statements import RawReport, VenueStatement
+from api.intake.venue_reports.outcomes import UNREADABLE, outcome_of
+from api.intake.venue_reports.statements import RawReport, VenueStatement
 from api.problems import field_errors, unreadable, unreadable_field
 from domain import instrument, ledger, values
 from domain.account import RawReportKept

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from api.http.fields import InstrumentId, Name, Number, Positive, RequestBody, Text, VenueTime, unreadable
 from api.http.fields import Leg as PositionLeg
-from api.intake.venue_reports.types.fields import MAIN, Amount, CashFields, example
+from api.intake.venue_reports.fields import MAIN, Amount, CashFields, example
 from domain.account import (
     BookEntry,
     ChargeFee,

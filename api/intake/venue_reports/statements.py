@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from api.http.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time, VenueTime
-from api.intake.venue_reports.types.fields import MAIN, Amount, example
+from api.intake.venue_reports.fields import MAIN, Amount, example
 from domain import account
 from domain.account import RawReportKept
 from domain.errors import InvalidInput

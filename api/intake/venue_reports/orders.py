@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from api.http.fields import CurrencyCode, InstrumentId, Name, Positive, Text, unreadable
-from api.intake.venue_reports.types.fields import MAIN, Amount, OrderReportFields, example
+from api.intake.venue_reports.fields import MAIN, Amount, OrderReportFields, example
 from domain.errors import RequestRefused
 from domain.order import (
     OrderAccepted,
