@@ -252,6 +252,25 @@ class VenueReportSubmission(RequestBody):
     reports: list[VenueReport] = Field(min_length=1, max_length=REPORTS_MAX)
 
 
+_FILLED: dict[str, Any] = {
+    "type": "filled", "account_id": "main", "cl_ord_id": "A-1", "instrument_id": "BTCUSDT.BINANCE", "side": "BUY",
+    "exec_id": "E-1", "last_qty": "0.5", "last_px": "97500.25", "commission": {"amount": "0.02", "currency": "USDT"},
+    "transact_time": "2026-01-02T03:04:05.678Z",
+}  # fmt: skip
+_SEVERAL = [{"amount": "0.0005", "currency": "BTC"}, {"amount": "0.0000002", "currency": "BNB"}]
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "a fill": _FILLED,
+    "a fill with several fees": {name: value for name, value in _FILLED.items() if name != "commission"}
+    | {"cl_ord_id": "A-2", "exec_id": "E-2", "commissions": _SEVERAL},
+    "a fill of the long leg in hedge mode": _FILLED
+    | {"cl_ord_id": "A-3", "exec_id": "E-3", "instrument_id": "BTC-PERP.BINANCE", "position_side": "LONG"},
+    "the fee of a fill, reported apart from it": {
+        "type": "commission", "account_id": "main", "cl_ord_id": "A-4", "exec_ref_id": "E-4",
+        "commission": {"amount": "1.24", "currency": "USDT"}, "transact_time": "2026-01-02T03:04:06Z",
+    },
+}  # fmt: skip
+
+
 class Unreadable(NamedTuple):
     """A venue report that does not parse: its errors, and what is kept of it."""
 

@@ -21,7 +21,7 @@ from api.http.auth import Recorder
 from api.http.dependencies import OpenDaybook, RequestId, answer, documented
 from api.http.idempotency import IdempotencyKey, Key, carried_out, command
 from api.http.problem_responses import MEDIA_TYPE, response, responses
-from api.intake.venue_reports import Unreadable, evidence, outcome_of, parsed, split
+from api.intake.venue_reports import EXAMPLES, Unreadable, evidence, outcome_of, parsed, split
 from api.problems import Problem, unreadable
 from api.read_models import schemas
 from domain import ledger
@@ -70,7 +70,12 @@ ROUTE: dict[str, Any] = {
     "openapi_extra": {
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/VenueReportSubmission"}}},
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/VenueReportSubmission"},
+                    "examples": {name: {"value": {"reports": [each]}} for name, each in EXAMPLES.items()},
+                }
+            },
         }
     },
 }
