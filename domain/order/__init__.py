@@ -53,6 +53,7 @@ from domain.order.events import (
     OrderTriggered,
     OrdStatus,
     StateReport,
+    as_reported,
 )
 from domain.order.fix_codes import ord_status_of, report_type_of
 from domain.order.identity import (
@@ -76,7 +77,7 @@ from domain.order.parent import (
     ParentOrder,
     Progress,
 )
-from domain.order.state import CANCEL, REPLACE, NumberedRequest, Order, answers_to, as_reported, evolve
+from domain.order.state import CANCEL, REPLACE, NumberedRequest, Order, answers_to, evolve
 from domain.order.terms import (
     Changes,
     ExecInst,

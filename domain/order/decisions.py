@@ -55,6 +55,7 @@ from domain.order.events import (
     OrderTriggered,
     OrdStatus,
     StateReport,
+    as_reported,
 )
 from domain.order.identity import (
     Identified,
@@ -66,7 +67,7 @@ from domain.order.identity import (
     identify,
     is_adopted_id,
 )
-from domain.order.state import Order, as_reported, evolve
+from domain.order.state import Order, evolve
 from domain.order.terms import (
     Changes,
     ExecInst,

@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.order.terms import Changes, OrderKey, OrderTerms
 from domain.values import Liquidity, Money, PositionSide, Side
@@ -350,3 +351,16 @@ OrderEvent = (
     OrderSubmitted | OrderRefused | OrderAdopted | OrderAliased | OrderCancelRequested | OrderReplaceRequested
     | OrderBroken | OrderBreakWithdrawn | OrderFillCompleted | OrderReport
 )  # fmt: skip
+
+
+def as_reported(report: StateReport) -> StateReport:
+    """The report without what was added when it was admitted."""
+    match report:
+        case OrderFillCorrected():
+            return replace(report, was=None, now=None)
+        case OrderFillBusted():
+            return replace(report, was=None)
+        case OrderReplaced() | OrderRestated():
+            return replace(report, terms=None)
+        case _:
+            return report

@@ -53,6 +53,7 @@ from domain.order.events import (
     OrderTriggered,
     OrdStatus,
     StateReport,
+    as_reported,
 )
 from domain.order.terms import OrderKey, OrderTerms
 from domain.values import ZERO, PositionSide, Side, exact
@@ -587,16 +588,3 @@ def _amended(order: Order, event: Amendment) -> Order:
     elif was is not None:
         fills = fills.without(was.id_on_record)
     return replace(order, amendments=after, cum_qty=exact(cum_qty), cum_cost=exact(cum_cost), fills=fills)
-
-
-def as_reported(report: StateReport) -> StateReport:
-    """The report without what was added when it was admitted."""
-    match report:
-        case OrderFillCorrected():
-            return replace(report, was=None, now=None)
-        case OrderFillBusted():
-            return replace(report, was=None)
-        case OrderReplaced() | OrderRestated():
-            return replace(report, terms=None)
-        case _:
-            return report

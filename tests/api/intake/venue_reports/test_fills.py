@@ -1,0 +1,108 @@
+"""Fills over HTTP: several fees, fees reported apart, and the legs of hedge mode; in one book, read everywhere."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+PERP = "BTC-PERP.BINANCE"
+AT = "2026-01-02T03:04:05Z"
+_FILLED: dict[str, Any] = {
+    "type": "filled", "account_id": "main", "cl_ord_id": "A-1", "instrument_id": "BTCUSDT.BINANCE", "side": "BUY",
+    "exec_id": "E-1", "last_qty": "0.5", "last_px": "97500.25", "commission": {"amount": "0.02", "currency": "USDT"},
+    "transact_time": "2026-01-02T03:04:05.678Z",
+}  # fmt: skip
+_SEVERAL = [{"amount": "0.0005", "currency": "BTC"}, {"amount": "0.0000002", "currency": "BNB"}]
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "a fill": _FILLED,
+    "a fill with several fees": {name: value for name, value in _FILLED.items() if name != "commission"}
+    | {"cl_ord_id": "A-2", "exec_id": "E-2", "commissions": _SEVERAL},
+    "a fill of the long leg in hedge mode": _FILLED
+    | {"cl_ord_id": "A-3", "exec_id": "E-3", "instrument_id": PERP, "position_side": "LONG"},
+    "the fee of a fill, reported apart from it": {
+        "type": "commission",
+        "account_id": "main",
+        "cl_ord_id": "A-4",
+        "exec_ref_id": "E-4",
+        "commission": {"amount": "1.24", "currency": "USDT"},
+        "transact_time": "2026-01-02T03:04:06Z",
+    },
+}
+
+
+def money(amount: str, currency: str) -> dict[str, str]:
+    return {"amount": amount, "currency": currency}
+
+
+def filled(exec_id: str, side: str, last_qty: str, last_px: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "filled", "account_id": "main", "cl_ord_id": f"O-{exec_id}", "instrument_id": PERP, "side": side,
+        "exec_id": exec_id, "last_qty": last_qty, "last_px": last_px, "transact_time": AT,
+    } | more  # fmt: skip
+
+
+def reported(client: httpx.Client, *reports: dict[str, Any]) -> list[tuple[str, str | None]]:
+    done = client.post("/v1/venue-reports", json={"reports": reports})
+    return [(each["status"], each["rule"]) for each in done.json()["answers"]]
+
+
+def items(client: httpx.Client, path: str, **query: Any) -> list[dict[str, Any]]:
+    seq = client.get("/ready").json()["seq"]
+    found = client.get(f"/v1/{path}", params={"min_seq": seq, "account_id": "main"} | query)
+    assert found.status_code == 200, found.text
+    rows: list[dict[str, Any]] = found.json()["items"]
+    return rows
+
+
+@pytest.fixture
+def hedged(desk: httpx.Client) -> httpx.Client:
+    listed = {"instrument_id": PERP, "kind": "LINEAR", "base": "BTC", "quote": "USDT", "tick_size": "0.1",
+              "lot_size": "0.001"}  # fmt: skip
+    assert desk.post("/v1/instruments", json=listed).status_code == 201
+    return desk
+
+
+def test_fees_and_legs_are_in_every_answer(hedged: httpx.Client) -> None:
+    assert reported(hedged, *EXAMPLES.values()) == [
+        ("recorded", None), ("recorded", None), ("recorded", None),
+        ("recorded", "the fill of a commission is on record"),
+    ]  # fmt: skip
+    assert reported(hedged, *EXAMPLES.values()) == [("known", None)] * 4
+    several = {each["exec_id"]: each for each in items(hedged, "executions")}["E-2"]
+    assert several["commissions"] == [money("0.0005", "BTC"), money("0.0000002", "BNB")]
+    assert several["fees"] == {"BTC": "0.0005", "BNB": "0.0000002"}
+    assert [each["total"] for each in items(hedged, "balances", asset="BNB")] == ["-0.0000002"]
+    short = filled("S1", "SELL", "0.25", "98000", position_side="SHORT", commissions=[money("1", "USDT")])
+    assert reported(hedged, short, filled("S1", "SELL", "0.25", "98000")) == [("recorded", None), ("known", None)]
+    for path in ("positions", "pnl", "lots", "executions", "exposure", "journal"):
+        rows = items(hedged, path, instrument_id=PERP)
+        assert {row["position_side"] for row in rows} == {"LONG", "SHORT"}, path
+        assert {row["position_side"] for row in items(hedged, path, instrument_id=PERP, position_side="SHORT")} == {
+            "SHORT"
+        }
+    assert {row["realized"] for row in items(hedged, "positions", instrument_id=PERP)} == {"0"}
+    sums = hedged.get("/v1/exposure", params={"instrument_id": PERP, "mark": f"{PERP}=100000"}).json()["totals"]
+    assert [(each["gross"], each["net"]) for each in sums] == [("75000", "25000")]
+    assert [row["position_side"] for row in items(hedged, "orders", position_side="SHORT")] == ["SHORT"]
+
+
+def test_what_is_not_a_fee_or_leg_is_named_and_kept(hedged: httpx.Client) -> None:
+    wrong = (
+        ({"commission": money("1", "USDT"), "commissions": [money("2", "USDT")]}, "commission that is among"),
+        ({"commissions": []}, "commissions"), ({"position_side": "BUY"}, "position_side"),
+        ({"commissions": [money("NaN", "USDT")]}, "amount"),
+    )  # fmt: skip
+    for more, named in wrong:
+        answer = hedged.post("/v1/venue-reports", json={"reports": [filled("W", "BUY", "1", "100") | more]})
+        assert answer.status_code == 422
+        assert named in answer.text
+    assert not items(hedged, "positions")
+    agreeing = {"commission": money("1", "USDT"), "commissions": [money("1", "USDT"), money("0.1", "BNB")]}
+    assert reported(hedged, filled("W", "BUY", "1", "100") | agreeing) == [("recorded", None)]
+
+
+def test_the_schema_says_what_the_sign_of_a_fee_means(hedged: httpx.Client) -> None:
+    schemas = hedged.get("/openapi.json").json()["components"]["schemas"]
+    for text in (schemas["FilledReport"]["properties"]["commission"]["description"], schemas["Amount"]["description"]):
+        assert "positive" in text
+        assert "rebate" in text
