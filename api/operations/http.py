@@ -18,7 +18,7 @@ from adapters.postgres.scopes import Caller, Scope
 from api.daybook import Daybook
 from api.encoding import encoded, time_text
 from api.http.problem_responses import responses
-from api.operations import health
+from api.operations.health import HealthAnswer, ReadyAnswer
 from api.operations.shared import Shared
 from api.problems import Problem, retry_after
 from api.settings import release
@@ -42,7 +42,7 @@ class Standing(NamedTuple):
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/health", response_model=health.HealthAnswer)
+@router.get("/health", response_model=HealthAnswer)
 async def health() -> Response:
     """Report that the process is alive."""
     return Response(encoded({"status": "ok"}), media_type="application/json")
@@ -57,7 +57,7 @@ def standing(daybook: Daybook) -> Standing:
         return Standing(None, (), error=error)
 
 
-@router.get("/ready", response_model=health.ReadyAnswer, responses=responses(503))
+@router.get("/ready", response_model=ReadyAnswer, responses=responses(503))
 async def ready(request: Request) -> Response:
     """Report whether the database answers, every read model and background task runs, sealing follows, the clock is
     right and the disk has room. With an API key the answer is as of now and says why something does not; without one it
@@ -68,13 +68,13 @@ async def ready(request: Request) -> Response:
     return await _ready(request, _reasons)
 
 
-@router.get("/ready/read", response_model=health.ReadyAnswer, responses=responses(503))
+@router.get("/ready/read", response_model=ReadyAnswer, responses=responses(503))
 async def ready_to_read(request: Request) -> Response:
     """Report whether this process can answer queries: the database answers, and no read model is stopped."""
     return await _ready(request, _stopped)
 
 
-@router.get("/ready/write", response_model=health.ReadyAnswer, responses=responses(503))
+@router.get("/ready/write", response_model=ReadyAnswer, responses=responses(503))
 async def ready_to_write(request: Request) -> Response:
     """Report whether this process takes what is to be recorded: it is ready, and it leads. A process that stands by
     answers 503; with an API key as `not-leading`, and `writes.leader` is the leader, as it has put itself on record.

@@ -40,6 +40,11 @@ class Bounds(Struct, frozen=True, omit_defaults=True):
         """Whether it is bounded to some accounts or strategies."""
         return bool(self.accounts or self.strategies)
 
+    def present(self) -> "Bounds":
+        """Return them as they are recorded: each part once, in sequence; none at all are left out of what is stored."""
+        made = Bounds(tuple(sorted(set(self.accounts))), tuple(sorted(set(self.strategies))), self.expires_at)
+        return UNBOUNDED if made == UNBOUNDED else made
+
     def has_account(self, account_id: str) -> bool:
         """Whether an account is within the bounds."""
         return not self.accounts or account_id in self.accounts
@@ -327,8 +332,7 @@ def _bounds(given: Bounds, at: datetime) -> Bounds:
             raise RequestRefused(f"expires_at is {error.rule}", expires_at=until) from error
         if until <= at:
             raise RequestRefused("expires_at is a time to come; revoke the key to end it now", expires_at=until)
-    made = Bounds(tuple(sorted(set(given.accounts))), tuple(sorted(set(given.strategies))), until)
-    return UNBOUNDED if made == UNBOUNDED else made  # which is left out of what is stored
+    return replace(given, expires_at=until).present()
 
 
 def _check_name(name: str) -> None:

@@ -213,9 +213,13 @@ _KEPT = (
 
 
 def _present(request: GuardedRequest) -> GuardedRequest:
-    """The request with scopes by their present names, as a key is issued with them."""
-    if isinstance(request, IssueKey | RescopeKey):
+    """The request with scopes by their present names and bounds in sequence, as a key is issued with them."""
+    if isinstance(request, IssueKey):
+        return replace(request, scopes=present(request.scopes), bounds=request.bounds.present())
+    if isinstance(request, RescopeKey):
         return replace(request, scopes=present(request.scopes))
+    if isinstance(request, BoundKey):
+        return replace(request, bounds=request.bounds.present())
     if isinstance(request, SetApprovalPolicy):
         return replace(request, actions=tuple(sorted(set(request.actions))))
     return request

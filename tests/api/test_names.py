@@ -2,15 +2,20 @@
 
 import csv
 import io
+import random
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+from rich.cells import cell_len
 
+from domain import names
+from domain.errors import InvalidInput
 from tests.api.client import fill, order
 from tests.api.command_line import Run
 
@@ -21,6 +26,20 @@ ACCOUNTS = ["a", "a:b", "desk:1/λ 币", "50%3A", "=cmd|x"]
 SYMBOLS = ["币安人生USDT-PERP", "BTC/USDT:USDT", "@107", "xyz:NVDA", "a%2Fb?c#d", "SPY   251219C00500000"]
 ORDERS = ["b:c", "c", "mm_1a/oem+=", "web:9f3c:1", "#1?x=2&y", "..a", "名前 ①"]
 BASES = ["币安人生", "SPCXx", "DOT.S", "kPEPE", "1INCH", "T" * 200]
+
+
+def drawn(count: int) -> list[str]:
+    """Names drawn at random, of all characters that a name may have."""
+    draw, found = random.Random(36), []
+    while len(found) < count:
+        text = "".join(draw.choice(":/%@+.-_=#|?&~*()[] 币é3A") for _ in range(draw.randint(1, 9)))
+        text += chr(draw.randint(0x21, 0xFFFF))
+        with suppress(InvalidInput):
+            found.append(names.name(text, "cl_ord_id"))
+    return found
+
+
+ORDERS += drawn(5)
 
 
 def encoded(text: str) -> str:
@@ -119,6 +138,9 @@ def test_odd_names_go_through_every_door(book: httpx.Client, run: Run, tmp_path:
         bundle.unlink()
     done = run("verify", "--derivation", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
+    table = run("report", "positions", "--account", "a").stdout.splitlines()
+    rows = [line for line in table if ".VENUE_X" in line]
+    assert len(rows) == len(SYMBOLS) and len({cell_len(line) for line in rows}) == 1, "columns are below each other"
     shown = run("order", "show", "mm_1a/oem+=", "--account", "desk:1/λ 币")
     assert shown.returncode == 0 and "mm_1a/oem+=" in shown.stdout, shown.stderr
 

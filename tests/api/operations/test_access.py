@@ -224,6 +224,29 @@ def test_an_admin_key_is_shown_to_who_proposes_it_and_opens_nothing_before_appro
     assert httpx.get(f"{server}/v1/keys", headers={"X-API-Key": lesser.json()["key"]}).status_code == 200
 
 
+def test_an_admin_key_is_rotated_and_unbounded_by_two(client_for: ClientFor, server: str, run: Run):
+    carol, dave = client_for("admin", "audit", actor="carol"), client_for("admin", actor="dave")
+    body = {"name": "erin", "scopes": ["admin"], "accounts": ["b", "a"], "strategies": ["t", "s"]}
+    issued = carol.post("/v1/keys", json=body).json()
+    key_id, old = issued["key_id"], issued["key"]
+    assert httpx.get(f"{server}/v1/keys", headers={"X-API-Key": old}).status_code == 403, "a bounded key manages none"
+    carol.post("/v1/approval-policy", json={"actions": ["key"]})
+    rotated = carol.post(f"/v1/keys/{key_id}/rotate", json={"overlap_seconds": 60})
+    assert rotated.status_code == 202, "who rotates a key has its secret"
+    new = rotated.json()["key"]
+    assert not works(server, new)
+    assert carol.post(f"/v1/keys/{key_id}/bounds", json={"accounts": ["a"], "strategies": ["t"]}).status_code == 201
+    wider = carol.post(f"/v1/keys/{key_id}/bounds", json={"accounts": ["c", "a"], "strategies": ["t"]})
+    assert wider.status_code == 202, wider.text
+    for proposal in (rotated, wider):
+        approved = dave.post(f"/v1/approvals/{proposal.json()['proposal_id']}")
+        assert approved.status_code == 201, approved.text
+    path = f"{server}/v1/positions?account_id=c"
+    until(lambda: httpx.get(path, headers={"X-API-Key": new}).status_code == 200)
+    assert row_of(carol, key_id)["accounts"] == ["a", "c"] and row_of(carol, key_id)["difference"] == ""
+    assert run("verify", "--json").returncode == 0, "both had their second person"
+
+
 def test_a_person_is_forgotten_by_two(desk: httpx.Client, client_for: ClientFor, run: Run):
     carol = client_for("admin", actor="carol")
     opened = run("account", "open", "hers", "--owner", "client-17", "--owner-name", "Ada Lovelace")
