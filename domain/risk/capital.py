@@ -108,10 +108,17 @@ class Capital(NamedTuple):
             raise RequestRefused(UNKNOWN_RULE, missing=MISSING)
         return self.funds.currency
 
-    def high_of(self, scope: Scope) -> Decimal | None:
-        """The highest gain of a scope in the present currency."""
+    @property
+    def before(self) -> Equity | None:
+        """The equity as it was last assessed, if that was in the present currency and of the present basis."""
         known = self.known
-        return known.high_of(scope) if known is not None and known.currency == self.currency else None
+        basis = CapitalBasis.BOOK if self.statement is None else CapitalBasis.STATED
+        return known if known is not None and (known.currency, known.basis) == (self.currency, basis) else None
+
+    def high_of(self, scope: Scope) -> Decimal | None:
+        """The highest gain of a scope so far."""
+        before = self.before
+        return before.high_of(scope) if before is not None else None
 
     def equity(self, gain: Decimal, convert: Callable[[Decimal, str, str], Decimal]) -> EquityUsed:
         """The equity at a trading gain. `convert` converts an amount between currencies. Raises RequestRefused."""
@@ -124,11 +131,11 @@ class Capital(NamedTuple):
         assert self.funds is not None, "there is a statement or there are funds"
         paid_in = by_currency(self.funds.paid_in)
         worth = _worth(paid_in, currency, convert)
-        capital, known = worth, self.known
-        if known is not None and known.basis is CapitalBasis.BOOK and known.currency == currency:
-            before = by_currency(known.paid_in)
-            changed = {name: paid_in.get(name, ZERO) - before.get(name, ZERO) for name in paid_in.keys() | before}
-            capital = exact(known.capital + _worth(changed, currency, convert))
+        capital, before = worth, self.before
+        if before is not None:
+            was = by_currency(before.paid_in)
+            changed = {name: paid_in.get(name, ZERO) - was.get(name, ZERO) for name in paid_in.keys() | was}
+            capital = exact(before.capital + _worth(changed, currency, convert))
         return EquityUsed(currency, capital, exact(worth + gain - capital), basis=CapitalBasis.BOOK)
 
 

@@ -109,7 +109,7 @@ def _equity_assessed(risk: Risk, request: AssessMarks, meter: Meter) -> tuple[Eq
     except RequestRefused:
         return ()
     basis = CapitalBasis.BOOK if statement is None else CapitalBasis.STATED
-    before = known if known is not None and known.currency == currency else None
+    before = meter.capital.before
     high = before.high if before is not None else None
     used: EquityUsed | None = None
     try:

@@ -13,6 +13,7 @@ from domain.risk import (
     AssessMarks,
     BreachCleared,
     CapitalBasis,
+    EquityAssessed,
     HoldPlaced,
     HoldRefused,
     LimitBreached,
@@ -165,6 +166,21 @@ def test_a_drawdown_of_a_strategy_is_of_its_own_gains():
     (breached,) = (each for each in book.arrive(ETH, "90") if isinstance(each, LimitBreached))
     assert breached.used == D("0.057142857142857143"), "60 of 1,050"
     assert any(isinstance(each, BreachCleared) for each in book.arrive(ETH, "149"))
+    book.follows()
+
+
+def test_the_rise_of_a_coin_is_no_fall_once_a_capital_is_stated():
+    book = Book()
+    book.deposit("2", "BTC")
+    book.mark(btc="100")
+    book.limit("0.1", Measure.MAX_DRAWDOWN)
+    book.order("1")
+    book.arrive(BTC, "100")
+    book.arrive(BTC, "200")
+    book.request(StateCapital("main", usd("400"), book.at))
+    (assessed,) = book.arrive(BTC, "199")
+    assert (type(assessed), assessed.basis, assessed.high) == (EquityAssessed, CapitalBasis.STATED, D(0))
+    assert book.order("1", "199").judged[0].asked == D(0)
     book.follows()
 
 
