@@ -62,10 +62,10 @@ def setting_request(
 
 
 def is_acting(state: State, account_id: str, policy: Policy, asset: str | None) -> bool:
-    """Whether a policy is on for an account, or one of its hedges."""
+    """Whether a policy is on for an account, or one of its hedges; False for an asset of another policy than HEDGE."""
     own: Policies | None = state(policies.stream(account_id))
     if policy is not Policy.HEDGE:
-        return policies.in_force(own, state(policies.stream(FIRM)), policy)[0].is_on
+        return asset is None and policies.in_force(own, state(policies.stream(FIRM)), policy)[0].is_on
     return any(each.band and each.band.asset == asset and each.is_on for each in (own.settings.values() if own else ()))
 
 

@@ -139,6 +139,7 @@ def test_a_setting_that_makes_no_sense_names_what_is_wrong(desk: httpx.Client) -
         refused = desk.post("/v1/policies", json=body)
         assert refused.status_code == status, body
         assert word in refused.text, body
+    assert desk.post("/v1/policies/LOSS/resume", json={"asset": "BTC"}).status_code == 409
     assert all(each["version"] == 0 for each in desk.get("/v1/policies").json()["policies"])
 
 

@@ -15,7 +15,7 @@ from domain.reactions.process import Reaction, Send
 from projections.reactions.runner import ReactionRunner
 from tests.projections.reactions.book import LATER
 
-POINTS = {"before": 2, "after": 2, "saving": 1, "saved": 1}  # and how many passes more the next process lives
+POINTS = {"before": 3, "after": 4, "saving": 1, "saved": 1}  # and how many passes more the next process lives
 
 
 def killed(*_: Any) -> NoReturn:
