@@ -104,8 +104,8 @@ BREAKS_HEAD = [
     "|---|---|---|",
     "| `recorded` | true | new, and in the book |",
     "| `known` | true | reported before; nothing was added |",
-    "| `broken` | true | new and in the book, and a break was opened beside it; `code` and `rule` name it |",
-    "| `not_booked` | false | it contradicts what is on record, or amends a fill that is not: kept as a break |",
+    "| `broken` | true | it breaks a rule (`code`, `rule`): in the book, with a break beside it |",
+    "| `broken` | false | it contradicts what is on record, or amends a fill that is not: a break alone |",
     "| `unreadable` | false | kept raw, as evidence; `errors` says why |",
     "",
 ]

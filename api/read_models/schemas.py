@@ -172,12 +172,14 @@ class VenueReportAnswer(Answer):
     """The outcome of one venue report of a submission."""
 
     index: int
-    status: Literal["recorded", "known", "broken", "not_booked", "unreadable"] = Field(
-        description="`recorded`: new, and in the book. `known`: reported before, nothing was added. `broken`: new and "
-        "in the book, and a break was opened beside it. `not_booked`: it contradicts what is on record, or amends a "
-        "fill that is not: kept as a break. `unreadable`: kept raw, as evidence."
+    status: Literal["recorded", "known", "broken", "unreadable"] = Field(
+        description="`recorded`: new, and in the book. `known`: reported before, nothing was added. `broken`: it breaks "
+        "a rule, and a break is on record. `unreadable`: kept raw, as evidence."
     )
-    booked: bool = Field(description="whether the fact is on record and in the book")
+    booked: bool = Field(
+        description="whether it is in the book. Of a `broken` one: true with a break beside it, such as a fill beyond "
+        "its order; false where it contradicts what is on record, or amends a fill that is not, and is a break alone"
+    )
     code: Code | None = Field(None, description="of the rule it broke")
     rule: str | None = Field(None, description="the rule it broke")
     detail: str | None = Field(None, description="what is wrong with it, in a sentence")
@@ -195,7 +197,6 @@ class VenueReportsAnswer(Answer):
     recorded: int
     known: int
     broken: int
-    not_booked: int
     unreadable: int
     answers: list[VenueReportAnswer]
 

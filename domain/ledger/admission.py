@@ -34,7 +34,7 @@ from domain.account import (
     venue_statement,
 )
 from domain.errors import InvalidInput, ReportUnreadable
-from domain.instrument import Contract, Instrument
+from domain.instrument import Contract, Instrument, Kind
 from domain.ledger import accounts, limits, orders
 from domain.ledger.commands import Outcome, Report, is_of
 from domain.ledger.log import Recorded
@@ -103,8 +103,10 @@ def admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[Po
                 case RawReportKept():
                     outcome = Outcome(keep(work, report))
                 case Transfer() | SettleFunding():
-                    _check_known(work, report.key.account_id, report.key.instrument_id)
-                    if isinstance(report, Transfer):
+                    listed = _check_known(work, report.key.account_id, report.key.instrument_id)
+                    if isinstance(report, SettleFunding):
+                        _check_funding(report, listed)
+                    else:
                         position.check_transfer(work.state(position.stream(report.key)), report)
                     due.bookings.setdefault(report.key, []).append(report)
                 case Statement():
@@ -199,10 +201,20 @@ def _check_spelling(currency: str, contract: Contract) -> None:
             raise ReportUnreadable("commission.currency", currency, f"written as the instrument has it, {known}")
 
 
+def _check_funding(report: SettleFunding, listed: Instrument) -> None:
+    """Check that what is paid in a third currency is funding at all: spot has none."""
+    settle = listed.contract.settle
+    if listed.contract.kind is Kind.SPOT and report.amount.currency != settle:
+        rule = f"{settle}: {report.key.instrument_id} is spot, which has no funding; report a fee or an entry"
+        raise ReportUnreadable("amount.currency", report.amount.currency, rule)
+
+
 def _paid_otherwise(work: UnitOfWork, report: SettleFunding) -> SettleFunding | BookEntry:
     """Funding that is paid in another currency than its position settles in, as an entry of the account."""
     listed: Instrument | None = work.state(instrument.stream(report.key.instrument_id))
     if listed is None or report.amount.currency == listed.contract.settle or not report.amount.amount:
+        return report
+    if listed.contract.kind is Kind.SPOT:
         return report
     amount = report.amount
     return BookEntry(

@@ -4,9 +4,11 @@
 |---|---|---|---|
 | `recorded` | now | yes | it was new |
 | `known` | before | yes | it was reported before; nothing was added |
-| `broken` | now | yes | it was new, and breaks a rule: a break was opened beside it |
-| `not_booked` | as a break | no | it contradicts what is on record, or amends a fill that is not: kept as a break |
+| `broken` | as a break | as `booked` says | it breaks a rule, which is on record beside it |
 | `unreadable` | as evidence | no | it could not be read; its raw text is kept |
+
+A report that breaks a rule has happened all the same: a fill beyond its order is in the book, with a break beside it;
+one that contradicts what is on record, or amends a fill that is not, is kept as a break alone. `booked` says which.
 """
 
 from typing import Any, NamedTuple
@@ -30,8 +32,8 @@ from domain.order import (
 )
 from domain.position import PositionBroken, SettleFunding, Transfer
 
-RECORDED, KNOWN, BROKEN, BOOKED_NOT, UNREADABLE = "recorded", "known", "broken", "not_booked", "unreadable"
-STATUSES = (RECORDED, KNOWN, BROKEN, BOOKED_NOT, UNREADABLE)
+RECORDED, KNOWN, BROKEN, UNREADABLE = "recorded", "known", "broken", "unreadable"
+STATUSES = (RECORDED, KNOWN, BROKEN, UNREADABLE)
 CONTRADICTED = "one exec_id has one content"
 
 
@@ -67,12 +69,12 @@ def outcome_of(report: Any, result: ledger.Answer, look: Look) -> Outcome:
                 return Outcome(RECORDED, is_booked=True, rule=rule)  # nothing is wrong: its fill is not here yet
             case OrderBroken(rule=rule) if not booked or event.report in booked:  # a late report may break others too
                 is_booked = bool(booked) or _is_same(report, result)
-                return Outcome(BROKEN if is_booked else BOOKED_NOT, is_booked, rule)
+                return Outcome(BROKEN, is_booked, rule)
             case PositionBroken(rule=rule, report=(SettleFunding() | Transfer())):
-                return Outcome(BOOKED_NOT, is_booked=False, rule=rule)
-            case AccountBroken(rule=rule):
+                return Outcome(BROKEN, is_booked=False, rule=rule)
+            case AccountBroken(rule=rule):  # what is booked is as it was reported: its balance is what is remarkable
                 is_booked = len(events) > 1
-                return Outcome(BROKEN if is_booked else BOOKED_NOT, is_booked, rule)
+                return Outcome(RECORDED if is_booked else BROKEN, is_booked, rule)
     return Outcome(RECORDED, is_booked=True)
 
 
@@ -86,10 +88,10 @@ def _known(report: Any, result: ledger.Answer, look: Look) -> Outcome:
     """Return the outcome of a report that added nothing: in the book, or kept as a break before."""
     if result.on_record is not None:
         is_same = _is_same(report, result)
-        return Outcome(KNOWN if is_same else BOOKED_NOT, is_same, "" if is_same else CONTRADICTED)
+        return Outcome(KNOWN if is_same else BROKEN, is_same, "" if is_same else CONTRADICTED)
     rule = _rule_on_record(report, look)
     if code_of(rule) in NOT_BOOKED:
-        return Outcome(BOOKED_NOT, is_booked=False, rule=rule)
+        return Outcome(BROKEN, is_booked=False, rule=rule)
     return Outcome(KNOWN, is_booked=True, rule=rule)
 
 

@@ -62,14 +62,14 @@ def test_booked_with_a_break_and_not_booked_have_answers_of_their_own_also_when_
     reports = [fill("E-1"), fill("E-1", last_px="101"), fill("E-2", last_qty="3"), payment, other]
     first, again = (desk.post("/v1/venue-reports", json={"reports": reports}) for _ in range(2))
     assert outcomes(first) == [
-        ("recorded", True, None), ("not_booked", False, "EXEC_ID_CONFLICT"), ("broken", True, "FILL_OF_CLOSED_ORDER"),
-        ("recorded", True, None), ("not_booked", False, "ID_CONFLICT"),
+        ("recorded", True, None), ("broken", False, "EXEC_ID_CONFLICT"), ("broken", True, "FILL_OF_CLOSED_ORDER"),
+        ("recorded", True, None), ("broken", False, "ID_CONFLICT"),
     ]  # fmt: skip
     assert outcomes(again) == [
-        ("known", True, None), ("not_booked", False, "EXEC_ID_CONFLICT"), ("known", True, None),
-        ("known", True, None), ("not_booked", False, "ID_CONFLICT"),
+        ("known", True, None), ("broken", False, "EXEC_ID_CONFLICT"), ("known", True, None),
+        ("known", True, None), ("broken", False, "ID_CONFLICT"),
     ]  # fmt: skip
-    assert [first.json()[status] for status in ("recorded", "known", "broken", "not_booked")] == [2, 0, 1, 2]
+    assert [first.json()[status] for status in ("recorded", "known", "broken")] == [2, 0, 3]
     assert first.json()["answers"][1]["rule"] == "one exec_id has one content"
     seq = first.headers["Daybook-Seq"]
     (position,) = desk.get("/v1/positions", params={"min_seq": seq}).json()["items"]
