@@ -18,6 +18,7 @@ from domain.values import ZERO, Mark, Money, Side, exact
 from projections.analytics.restatement import Bounds, Cause, Known, Sums, Valuer, restate
 from projections.models import positions_occurred
 from projections.runner.runner import Runner
+from projections.storage.tables import place_of
 from tests.desk import BTC, PERP, T0, Desk, costings, fill, fill_days, mark
 from tests.domain import as_of
 from tests.projections.running import empty
@@ -81,7 +82,7 @@ def test_the_items_of_any_day_sum_to_the_difference(
     for stream in sorted({one.recorded.stream for one in history if one.recorded.stream.startswith("position:")}):
         mine = [one for one in history if one.recorded.stream == stream]
         key = mine[0].recorded.event.key
-        seqs = changed.get((key.account_id, key.strategy_id, key.instrument_id), [])
+        seqs = changed.get(place_of(key), [])
         shown = [mark(key.instrument_id, str(price)) if price is not None else None for price in prices]
         now = known(mine, bounds, shown[2], shown[3])
         then = known([one for one in mine if one.seq <= then_seq], bounds, shown[0] and shown[2] and shown[0], shown[1])
