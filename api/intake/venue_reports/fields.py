@@ -10,6 +10,7 @@ from domain.order import OrderKey
 from domain.values import Money
 
 MAIN = "main"
+COMMISSIONS_MAX = 20
 
 
 def example(**fields: Any) -> ConfigDict:

@@ -7,11 +7,9 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from api.http.fields import ExecutionId, InstrumentId, Leg, Name, Positive, RequestBody, VenueTime
-from api.intake.venue_reports.fields import Amount, OrderReportFields, example
+from api.intake.venue_reports.fields import COMMISSIONS_MAX, Amount, OrderReportFields, example
 from domain.order import OrderCommissionReported, OrderFilled, OrderKey, OrderReport
 from domain.values import ZERO, Liquidity, Money, PositionSide, Side, by_currency
-
-COMMISSIONS_MAX = 20
 
 
 class Commissioned(RequestBody):

@@ -4,12 +4,12 @@ A report on an order that was never sent from here adopts the order. One that co
 busts waits for it. What a venue says is recorded in any case, in any order of arrival.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from api.http.fields import CurrencyCode, InstrumentId, Name, Positive, Text, unreadable
-from api.intake.venue_reports.fields import MAIN, Amount, OrderReportFields, example
+from api.intake.venue_reports.fields import COMMISSIONS_MAX, MAIN, Amount, OrderReportFields, example
 from domain.errors import RequestRefused
 from domain.order import (
     OrderAccepted,
@@ -184,14 +184,24 @@ class Corrected(StateReportFields):
     exec_ref_id: Name = Field(description="[19]: the fill, or the last correction of it")
     last_qty: Positive = Field(description="[32] as it should have been")
     last_px: Positive = Field(description="[31] as it should have been")
-    commission: Amount | None = Field(None, description="[12] as it should have been; null leaves it")
+    commission: Amount | None = Field(None, description="[12] as it should have been; null leaves all fees")
+    commissions: list[Amount] | None = Field(
+        None, min_length=1, max_length=COMMISSIONS_MAX, description="all fees as they should have been, instead of one"
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.commission is not None and self.commissions is not None:
+            raise unreadable("given once: commission, or commissions where there are several")
+        return self
 
     def report(self) -> OrderReport:
         """Return the event of the domain."""
-        paid = self.commission.money() if self.commission is not None else None
+        one = [self.commission] if self.commission is not None else []
+        paid, *further = [amount.money() for amount in self.commissions or one] or [None]
         return OrderFillCorrected(
             self.key, self.exec_ref_id, self.last_qty, self.last_px, transact_time=self.transact_time.at,
-            commission=paid, **self.shared,
+            commission=paid, further_commissions=tuple(each for each in further if each is not None), **self.shared,
         )  # fmt: skip
 
 

@@ -8,8 +8,8 @@ from alembic import op
 
 from adapters.postgres.migrations.naming import named
 
-revision = "0020"
-down_revision = "0017"
+revision = "0016"
+down_revision = "0015"
 
 TABLES = """
 CREATE UNLOGGED TABLE ledger.countdowns (

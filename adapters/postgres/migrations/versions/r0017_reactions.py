@@ -9,8 +9,8 @@ from alembic import op
 
 from adapters.postgres.migrations.naming import named
 
-revision = "0022"
-down_revision = "0020"
+revision = "0017"
+down_revision = "0016"
 
 TABLES = """
 CREATE TABLE read.reactions (

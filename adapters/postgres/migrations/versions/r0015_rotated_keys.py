@@ -8,7 +8,7 @@ from alembic import op
 
 from adapters.postgres.migrations.naming import named
 
-revision = "0017"
+revision = "0015"
 down_revision = "0014"
 
 TABLES = """
