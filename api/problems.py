@@ -291,7 +291,8 @@ def _of_pydantic(error: Mapping[str, Any], whole: str) -> dict[str, Any]:
     kind, context = error["type"], error.get("ctx") or {}
     field, value = ".".join(place) or whole, error["input"]
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        field = ".".join(filter(None, [*place, context["discriminator"].strip("'")]))
+        place.append(context["discriminator"].strip("'"))
+        field = ".".join(filter(None, place))
         value = context.get("tag")
         kind = "enum" if kind == "union_tag_invalid" else "missing"
     if kind == "missing":
