@@ -28,11 +28,22 @@ from domain.errors import (
 from domain.reasons.codes import Code
 from domain.values import PRECISION
 
-AWAY = {  # what is unavailable, if it is not the database
-    Code.DATABASE_BUSY: "Database busy",
-    Code.STARTING: "Starting or ending",
-    Code.WRITER_TOO_SLOW: "Too slow",
-    Code.OUTCOME_UNKNOWN: "Outcome unknown",
+FIELD_CODES = {  # of a field that cannot be read
+    Code.MISSING: "it is not given, and has to be",
+    Code.UNKNOWN_FIELD: "there is no such field",
+    Code.NOT_ONE_OF: "it is not one of the values that there are",
+    Code.WRONG_TYPE: "it is not text, a number, true or false, a list or an object, as it should be",
+    Code.WRONG_LENGTH: "it is too short or too long",
+    Code.WRONG_FORM: "the text has another form",
+    Code.OUT_OF_BOUNDS: "the number is too small or too large",
+    Code.NOT_JSON: "the text is no JSON",
+    Code.INVALID_VALUE: "it breaks another rule, which `rule` names",
+}
+AWAY = {  # what is unavailable if it is not the database: the title, and when
+    Code.DATABASE_BUSY: ("Database busy", "all connections to the database are in use; nothing was recorded"),
+    Code.STARTING: ("Starting or ending", "the process starts or ends, and takes no requests; nothing was recorded"),
+    Code.WRITER_TOO_SLOW: ("Too slow", "the writer did not answer in time; whether it recorded is not known"),
+    Code.OUTCOME_UNKNOWN: ("Outcome unknown", "the database was lost while it recorded; whether it did is not known"),
 }
 GIVEN = "given"
 PLACES = ("body", "query", "path", "header", "cookie")
@@ -106,7 +117,6 @@ KINDS: dict[str, Kind] = {
     "forbidden": Kind(403, Code.FORBIDDEN, "the key lacks the scope"),
     "cross-site": Kind(403, Code.CROSS_SITE, "a page of another site sent it from a browser"),
     "http-405": Kind(405, Code.METHOD_NOT_ALLOWED, "the path has other methods, which `Allow` names"),
-    "http-406": Kind(406, Code.NOT_ACCEPTABLE, "`Accept` names no form that this is answered in"),
     "http-408": Kind(408, Code.TOO_SLOW, "the body did not arrive in time; nothing was recorded"),
     "http-413": Kind(413, Code.TOO_LARGE, "the body is too large; send less at once"),
     "http-415": Kind(415, Code.UNSUPPORTED_MEDIA_TYPE, "a body is sent as application/json, in UTF-8"),
@@ -200,7 +210,7 @@ def problem_of(error: Exception) -> Problem:
                 503, "not-leading", "Another process writes", str(error), headers=retry_after(), leader_url=error.url
             )
         case Unavailable():
-            title = AWAY.get(error.code, "Database unavailable")
+            title, _ = AWAY.get(error.code, ("Database unavailable", ""))
             return Problem(503, "unavailable", title, str(error), headers=retry_after(), code=error.code)
         case UpgradeNeeded():
             return Problem(

@@ -124,6 +124,8 @@ class Unavailable(LedgerError):
     Another `code` says that it is not gone: its connections are busy, or this process starts or ends.
     """
 
+    code = Code.DATABASE_UNAVAILABLE
+
     def __init__(self, message: str, *, code: Code = Code.DATABASE_UNAVAILABLE) -> None:
         super().__init__(message)
         self.code = code

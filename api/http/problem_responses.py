@@ -67,7 +67,7 @@ class ProblemDetails(BaseModel):
     would_be: str | None = Field(None, description="of a limit: what would be used with the order", examples=["2.4"])
     limit: str | None = Field(None, description="what it is held against: the limit, the tick size", examples=["1.5"])
     unit: str | None = Field(None, description="of these numbers: a currency, `contracts`, `orders`", examples=["BTC"])
-    scope: LimitScope | None = None
+    scope: LimitScope | str | None = Field(None, description="what a limit is of; of a 403 the scope a key lacks")
     errors: list[FieldError] | None = Field(None, description="of what cannot be read: each field that is wrong")
 
 
