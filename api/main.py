@@ -110,7 +110,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
 
     web.mount(app)
     operations = [route for router in routers for route in router.routes]
-    bodies = [each.field_info.annotation for each in map(_body_of, operations) if each is not None]
+    bodies = [each.field_info.annotation for each in map(body_of, operations) if each is not None]
     app.state.decimals = decimals_of([*bodies, venue_reports.VenueReportSubmission])
     app.state.paths = paths = Paths([*operations, *app.routes])
     app.add_middleware(Methods, paths=paths)
@@ -141,7 +141,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def _body_of(route: BaseRoute) -> Any:
+def body_of(route: BaseRoute) -> Any:
+    """Return the field that an operation's body is parsed into; None for an operation without one."""
     return getattr(route, "body_field", None)
 
 

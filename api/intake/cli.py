@@ -89,10 +89,12 @@ def import_(
     else:
         say(
             f"{summary.source}: {summary.read:,} read, {summary.recorded:,} recorded, {summary.completed:,} completed, "
-            f"{summary.already_known:,} already known, {summary.conflicting:,} conflicting, "
+            f"{summary.already_known:,} already known, {summary.conflicting:,} conflicting (not booked), "
             f"{summary.unreadable:,} unreadable"
+            + (f"; {summary.broken:,} of those recorded break a rule, and are booked" if summary.broken else "")
         )
-        for kind, findings in (("conflict", summary.conflicts), ("unreadable", summary.errors)):
+        found = {"broken": summary.breaks, "conflict, not booked": summary.conflicts, "unreadable": summary.errors}
+        for kind, findings in found.items():
             for finding in findings:
                 note(f"  line {finding.line}, {kind}: {finding.error}")
     if summary.unreadable or summary.conflicting:

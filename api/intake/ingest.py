@@ -1,7 +1,8 @@
 """Import of a trade history: read, sorted by time of occurrence, recorded in batches, accounted for line by line.
 
 Every line ends as one of five: recorded now, completing what is on record, already known, conflicting (it contradicts
-what is on record: kept as a break, not booked), or unreadable (kept raw as evidence). Each batch is one append, all or
+what is on record: kept as a break, not booked), or unreadable (kept raw as evidence). A line that is recorded may break
+a rule: it is in the book, and a break was opened beside it. Each batch is one append, all or
 nothing, so an import that was stopped anywhere is continued by starting it again: what is on record is recognised.
 """
 
@@ -22,7 +23,9 @@ from domain.access import Actor
 from domain.account import Costing, OpenAccount, RawReportKept
 from domain.errors import InvalidInput, LedgerError, ReportUnreadable, RequestRefused, Unavailable
 from domain.ledger import Answer, Report
-from domain.order import OrderFillCompleted, OrderFilled
+from domain.order import OrderBroken, OrderFillCompleted, OrderFilled
+from domain.reasons.codes import Code
+from domain.reasons.sentences import code_of, sentence
 
 BATCH_REPORTS_MAX = 500
 FINDINGS_MAX = 100
@@ -40,16 +43,18 @@ FIELDS_OF_A_FILL = (
 
 
 class Finding(Struct, frozen=True):
-    """An error in one line of the file (the header is line 1)."""
+    """What is wrong with one line of the file (the header is line 1), and its code."""
 
     line: int
     error: str
+    code: Code
 
 
 class ImportSummary(Struct):
     """The outcome of a file's lines: read = recorded + completed + already_known + conflicting + unreadable.
 
-    `conflicts` and `errors` list the first 100 of each. `seq` is the place in the log that covers all of it.
+    `broken` of those recorded are booked with a break beside them; conflicting and unreadable ones are not booked.
+    `breaks`, `conflicts` and `errors` list the first 100 of each. `seq` is the place in the log that covers all of it.
     """
 
     source: str
@@ -59,6 +64,8 @@ class ImportSummary(Struct):
     already_known: int = 0
     conflicting: int = 0
     unreadable: int = 0
+    broken: int = 0
+    breaks: list[Finding] = field(default_factory=list)
     conflicts: list[Finding] = field(default_factory=list)
     errors: list[Finding] = field(default_factory=list)
     seq: int = 0
@@ -196,14 +203,24 @@ class _Import:
             self._context.account_id, self._history.venue, source=source, raw=item.raw, reason=str(item.error)
         )  # fmt: skip
 
+    def _count_break(self, row: Row, answer: Answer) -> None:
+        rule = _rule_broken(answer)
+        if not rule:
+            return
+        self.summary.broken += 1
+        if len(self.summary.breaks) < FINDINGS_MAX:
+            found = Finding(row.line, sentence(rule, {}), code_of(rule) or Code.REFUSED)
+            self.summary.breaks.append(found)
+
     def _count_unreadable(self, line: int, error: LedgerError) -> None:
         self.summary.unreadable += 1
         if len(self.summary.errors) < FINDINGS_MAX:
-            self.summary.errors.append(Finding(line, str(error)))
+            self.summary.errors.append(Finding(line, str(error), Code.UNREADABLE))
 
     def _count_fill(self, row: Row, answer: Answer) -> None:
         if any(isinstance(recorded.event, OrderFilled) for recorded in answer.records):
             self.summary.recorded += 1
+            self._count_break(row, answer)
             return
         if any(isinstance(recorded.event, OrderFillCompleted) for recorded in answer.records):
             self.summary.completed += 1
@@ -215,7 +232,14 @@ class _Import:
             return
         self.summary.conflicting += 1
         if len(self.summary.conflicts) < FINDINGS_MAX:
-            self.summary.conflicts.append(Finding(row.line, _difference(on_record, row.fill)))
+            self.summary.conflicts.append(Finding(row.line, _difference(on_record, row.fill), Code.EXEC_ID_CONFLICT))
+
+
+def _rule_broken(answer: Answer) -> str:
+    """Return the rule that a fill breaks that was recorded now; "" for none."""
+    booked = [recorded.event for recorded in answer.records if isinstance(recorded.event, OrderFilled)]
+    broken = [recorded.event for recorded in answer.records if isinstance(recorded.event, OrderBroken)]
+    return next((each.rule for each in broken if each.report in booked), "")
 
 
 def _unlisted(instrument_id: str) -> InvalidInput:

@@ -96,9 +96,9 @@ def _recorded(body: bytes, daybook: Daybook, caller: Caller, request_id: str, ke
         answers = []
         for index, (item, result) in enumerate(zip(read, results, strict=True)):
             if isinstance(result.error, InvalidInput):
-                answers.append(_unread(index, unreadable(result.error).facts["errors"]))
+                answers.append(_unreadable(index, unreadable(result.error).facts["errors"]))
             elif isinstance(item, Unreadable):
-                answers.append(_unread(index, item.errors))
+                answers.append(_unreadable(index, item.errors))
             else:
                 answers.append({"index": index, "errors": None, **outcome_of(item, result, look).record()})
         return _response(answers, results[0].seq)
@@ -106,7 +106,7 @@ def _recorded(body: bytes, daybook: Daybook, caller: Caller, request_id: str, ke
     return carried_out(daybook, command(reports, caller, request_id, evidence_of), key, respond)
 
 
-def _unread(index: int, errors: list[dict[str, Any]]) -> dict[str, Any]:
+def _unreadable(index: int, errors: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the answer to a report that could not be read."""
     return {
         "index": index, "status": UNREADABLE, "booked": False, "code": Code.UNREADABLE, "rule": None,

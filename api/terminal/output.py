@@ -19,6 +19,7 @@ import typer
 from api.encoding import age_text, grouped, plain, time_text
 from api.problems import problem_of
 from domain.errors import Unavailable, UpgradeNeeded
+from domain.reasons.codes import Code
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -181,7 +182,9 @@ def _styled(value: Any, kind: Kind) -> "Text":
 def fail(error: Exception, *, is_json: bool) -> int:
     """Write an error to stderr; return the exit code."""
     problem = problem_of(error)
-    detail = printable(problem.detail)
+    code = problem.code
+    is_named = code in problem.detail or code in (Code.UNREADABLE, Code.USAGE, Code.REFUSED, Code.HTTP, Code.INTERNAL)
+    detail = printable(problem.detail if is_named else f"{problem.detail} [{code}]")
     if is_json:
         sys.stderr.write(_json(problem.body()) + "\n")
     elif not sys.stderr.isatty():

@@ -365,8 +365,8 @@ def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | Sett
 def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
     """Check an order by its own rules, its instrument's and its account's limits; record it and its hold, or refuse.
 
-    What refuses an order is recorded with it, but for two: an account or instrument that is not on record, which may
-    come to be, and a `cl_ord_id` that another order has.
+    What refuses an order is recorded with it, but for three: the account or the instrument is not on record, or another
+    order has the `cl_ord_id`.
     """
     stream = order.stream(request.key)
     known: Order | None = work.state(stream)

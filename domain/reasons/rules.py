@@ -29,8 +29,8 @@ class Rule(NamedTuple):
 _LIMITS = [
     Rule(
         code, EXCEEDED.replace("{}", code),
-        "{0} exceeded: {asked} of {limit}[ {unit}]",
-        "asked", "limit",
+        "{0} exceeded: {would_be} of {limit}[ {unit}]",
+        limit="limit",
     )
     for code in LIMIT_CODES
 ]  # fmt: skip
@@ -44,7 +44,7 @@ _CHECKS = [
          " a position pass"),
     Rule(Code.REDUCE_ONLY, "a reduce-only order reduces its strategy's position",
          "a REDUCE_ONLY order of {order_qty} does not reduce the position of {position}[, of which working orders"
-         " already close {held}]", "order_qty", "position"),
+         " already close {held}]", "order_qty", limit="position"),
     Rule(Code.MARK_MISSING, "a mark of every instrument that is measured",
          "no mark of {instrument_id} is on record, which the check needs; record one with POST /v1/marks"),
     Rule(Code.MARK_MISSING, "a market order has a mark to value it by",
@@ -53,7 +53,7 @@ _CHECKS = [
          "PRICE_COLLAR needs a fresh mark of {instrument_id}, and none is on record; record one with POST /v1/marks"),
     Rule(Code.MARK_STALE, "a fresh mark",
          "the newest mark of {instrument_id}[, {price},] is {age_ms} ms old, and may be {age_max_ms} ms old; record a"
-         " newer one with POST /v1/marks", "age_ms", "age_max_ms"),
+         " newer one with POST /v1/marks", "age_ms", limit="age_max_ms"),
     Rule(Code.CONVERSION_MISSING, "an instrument to convert currencies by",
          "nothing converts {held_in} to {wanted}; set a conversion by an instrument of both"),
     Rule(Code.CONTRACT_UNKNOWN, "an instrument whose contract is on record",
@@ -68,9 +68,9 @@ _CHECKS = [
 
 _ORDERS = [
     Rule(Code.LOT_SIZE, "order_qty in steps of the lot size",
-         "order_qty {order_qty} is no multiple of the lot size {lot_size}", "order_qty", "lot_size"),
+         "order_qty {order_qty} is no multiple of the lot size {lot_size}", "order_qty", limit="lot_size"),
     Rule(Code.TICK_SIZE, "price in steps of the tick size",
-         "price {price} is no multiple of the tick size {tick_size}", "price", "tick_size"),
+         "price {price} is no multiple of the tick size {tick_size}", "price", limit="tick_size"),
     Rule(Code.INSTRUMENT_DELISTED, "the instrument is not delisted",
          "the instrument is delisted since {delisted_at}"),
     Rule(Code.INSTRUMENT_EXPIRED, "the instrument is not expired", "the instrument expired at {expiry}"),
@@ -112,10 +112,11 @@ _ORDERS = [
     Rule(Code.DISPLAY_QTY, "an order with a display_qty has a price and may rest",
          "an order with a display_qty has a price and may rest, which {ord_type} {time_in_force} may not"),
     Rule(Code.DISPLAY_QTY, "display_qty at most order_qty",
-         "display_qty {display_qty} is above order_qty {order_qty}", "display_qty", "order_qty"),
+         "display_qty {display_qty} is above order_qty {order_qty}", "display_qty", limit="order_qty"),
     Rule(Code.REPLACE_UNCHANGED, "a replacement changes something", "the replacement changes nothing of {cl_ord_id}"),
     Rule(Code.REPLACE_FILLED, "a filled order can only grow",
-         "the order is filled: order_qty {order_qty} is not above the {cum_qty} executed", "order_qty", "cum_qty"),
+         "the order is filled: order_qty {order_qty} is not above the {cum_qty} executed",
+         "order_qty", limit="cum_qty"),
     Rule(Code.ORIG_CL_ORD_ID, "orig_cl_ord_id names the order, or a replacement of it under way",
          "orig_cl_ord_id {orig_cl_ord_id} names neither the order nor a replacement of it that is under way"),
     Rule(Code.UNKNOWN_PARENT, "a child's parent is on record", "parent order {parent} is not on record"),
@@ -124,10 +125,10 @@ _ORDERS = [
          "the order is {side} {instrument_id} in {strategy_id}, and its parent {parent} another side, instrument or"
          " strategy"),
     Rule(Code.PARENT_PRICE, "a child keeps to its parent's price",
-         "the order may trade at a worse price than its parent's {limit}", "price", "limit"),
+         "the order may trade at a worse price than its parent's {limit}", "price", limit="limit"),
     Rule(Code.PARENT_QTY, "children do not exceed their parent",
          "order_qty {order_qty} and the {taken} of the parent's other orders are above its {parent_qty}", "order_qty",
-         "parent_qty"),
+         limit="parent_qty"),
 ]  # fmt: skip
 
 _VALUES = [
@@ -201,7 +202,7 @@ _ACCOUNTS = [
     Rule(Code.TRANSFER_ID_USED, "one transfer_id names one transfer",
          "transfer_id {transfer_id} names another transfer[, of {quantity} at a cost of {cost}]; use a new one"),
     Rule(Code.OVERDRAWN, "a cash account is not overdrawn",
-         "{amount} {currency} requested of {available} available", "amount", "available"),
+         "{amount} {currency} requested of {available} available", "amount", limit="available"),
     Rule(Code.UNKNOWN_BREAK, "an open break", "break {break_id} of account {account_id} is not open"),
     Rule(Code.SUBJECT, "a subject that is known or new; this one was forgotten, and a new one needs another id",
          "subject {subject_id} was forgotten; a new person needs a new id"),
@@ -234,7 +235,8 @@ _CONTROLS = [
 _POSITIONS = [
     Rule(Code.MOVE_TARGET, "a move is to another holder of the same instrument",
          "a move is to another account or strategy, in the same instrument"),
-    Rule(Code.MOVE_QTY, "no more is moved than is held", "{quantity} requested of {held} held", "quantity", "held"),
+    Rule(Code.MOVE_QTY, "no more is moved than is held",
+         "{quantity} requested of {held} held", "quantity", limit="held"),
     Rule(Code.OUT_OF_SEQUENCE, "a move comes after what is on record",
          "transact_time {transact_time} is before the last booking, of {last}"),
     Rule(Code.NOT_EXPIRED, "a contract is settled at its expiry", "the contract expires at {expiry}, after {at}"),

@@ -72,6 +72,8 @@ def sentence(text: str, facts: Mapping[str, Any], unit: str | None = None) -> st
         return f"this rule is not kept: {text}"
     shown = {str(index): part for index, part in enumerate(found.parts)}
     shown |= {name: as_text(fact) for name, fact in facts.items() if fact is not None}
+    if found.rule.code in LIMIT_CODES:
+        shown["would_be"] = shown.get("asked", "?")
     if found.parts and found.parts[0] in shown:
         shown["value"] = shown[found.parts[0]]
     if (known_unit := _unit(found.rule.code, facts, unit)) is not None:

@@ -1,5 +1,7 @@
 """Idempotency-Key: carried out once, answered alike for ever; and who writes when two processes serve one book."""
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +10,17 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from starlette.responses import Response
 
 from adapters.postgres.scopes import Scope
+from adapters.writer.batch import Keyed
 from api.daybook import Daybook
+from api.http.idempotency import decimals_of, packed
+from api.intake import controls_http, requests_http
+from api.intake.venue_reports import VenueReportSubmission
+from api.main import body_of
 from api.settings import Settings
+from api.what_if import http as what_if_http
 from domain.errors import RequestRefused
 from domain.ledger import Command
 from domain.order import CancelOrder, OrderKey
@@ -69,6 +78,69 @@ def test_a_request_sent_again_under_its_key_gets_the_first_answer_and_adds_nothi
     assert seq(desk) == after
     other = desk.post(path, json=body, headers={"Idempotency-Key": "k-2"})
     assert other.status_code != 422 or status == 422
+
+
+def test_a_repetition_says_that_it_is_one(desk: httpx.Client) -> None:
+    keyed = {"Idempotency-Key": "k"}
+    first, again = (desk.post("/v1/orders", json=order(), headers=keyed) for _ in range(2))
+    assert "idempotency-replayed" not in first.headers
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
+    refused = {"Idempotency-Key": "refused"}
+    first, again = (desk.post("/v1/orders", json=order("A-2", price="0.001"), headers=refused) for _ in range(2))
+    assert (first.status_code, again.status_code, again.headers["idempotency-replayed"]) == (409, 409, "true")
+    assert first.json()["code"] == again.json()["code"] == "TICK_SIZE"
+    described = desk.get("/openapi.json").json()["paths"]["/v1/orders"]["post"]["responses"]
+    assert (
+        "Idempotency-Replayed" in described["201"]["headers"] and "Idempotency-Replayed" in described["409"]["headers"]
+    )
+
+
+SAME = (
+    (
+        b'{"account_id":"main","cl_ord_id":"A-1","instrument_id":"BTCUSDT.BINANCE","side":"BUY","order_qty":"1",'
+        b'"price":"100"}'
+    ),
+    (
+        b'{ "price": 100, "side": "BUY", "order_qty": "1.00", "instrument_id": "BTCUSDT.BINANCE",\n'
+        b'  "cl_ord_id": "A\\u002d1", "account_id": "main" }'
+    ),
+)
+
+
+def test_bodies_are_compared_as_parsed(desk: httpx.Client) -> None:
+    headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+    first, again = (desk.post("/v1/orders", content=body, headers=headers) for body in SAME)
+    assert first.status_code == 201 and same(first, again), again.text
+    for other in (b'"order_qty":"1.01"', b'"order_qty":"1","strategy_id":"main"'):
+        body = SAME[0].replace(b'"order_qty":"1"', other)
+        refused = desk.post("/v1/orders", content=body, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    reported = b'{"reports":[%s]}' % json.dumps(fill(last_px="100")).encode()
+    spaced = json.dumps({"reports": [fill(last_px="100.0")]}, indent=1, sort_keys=True).encode()
+    headers["Idempotency-Key"] = "reports"
+    assert same(*(desk.post("/v1/venue-reports", content=body, headers=headers) for body in (reported, spaced)))
+
+
+def test_an_answer_that_an_older_release_stored_stays_valid(desk: httpx.Client, daybook: Daybook) -> None:
+    caller = daybook.keys.verify(desk.headers["Authorization"].removeprefix("Bearer "))
+    assert caller is not None
+    digest = hashlib.sha256(b"POST /v1/orders\n" + SAME[0]).digest()  # of the bytes, as it was until then
+    stored = packed(Response(b'{"stored":true}', status_code=201, media_type="application/json"))
+    cancel = Command(CancelOrder(OrderKey("main", "unknown"), "", T0), caller.identity)
+    daybook.writer.carry_out_once(cancel, Keyed("old", digest, lambda *_: stored))
+    headers = {"Idempotency-Key": "old", "Content-Type": "application/json"}
+    again, other = (desk.post("/v1/orders", content=body, headers=headers) for body in SAME)
+    assert (again.status_code, again.json()) == (201, {"stored": True})
+    assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED"), "known by its bytes alone"
+
+
+def test_no_name_of_a_field_holds_a_decimal_here_and_text_there() -> None:
+    routers = (requests_http, controls_http, what_if_http)
+    models = [field.field_info.annotation for part in routers for field in map(body_of, part.router.routes) if field]
+    shapes = [*models, VenueReportSubmission]
+    decimals = decimals_of(shapes)
+    assert {"price", "order_qty", "last_qty", "limit", "amount", "stop_px"} <= decimals
+    assert not {"cl_ord_id", "account_id", "reason", "exec_id", "name", "note"} & decimals
 
 
 def test_the_first_answer_is_given_even_when_things_have_changed_since(desk: httpx.Client) -> None:
