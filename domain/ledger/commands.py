@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain import order
 from domain.access import Actor, ApproveProposal, IssueKey, RejectProposal, RescopeKey, RevokeKey, SetApprovalPolicy
@@ -32,7 +33,17 @@ from domain.order import (
     SubmitOrder,
     venue_ids,
 )
-from domain.position import AssignLots, MovePosition, SettleContract, SettleFunding, Transfer
+from domain.position import (
+    AssignLots,
+    FundingSettled,
+    MovePosition,
+    PositionBroken,
+    PositionEvent,
+    PositionTransferred,
+    SettleContract,
+    SettleFunding,
+    Transfer,
+)
 from domain.risk import AssessMarks, EngageSwitch, ReleaseSwitch, SetConversion, SetLimit, SetTradingDay
 from domain.sealed.figures import CloseFigures
 
@@ -134,3 +145,34 @@ def streams_begun_by(command: Command) -> list[str]:
             return [order.stream(key)]
         case _:
             return []
+
+
+def is_of(event: PositionEvent, report: Transfer | SettleFunding) -> bool:
+    """Whether an event books this report, or keeps it as a break."""
+    if event.key != report.key or _report_id(event) != _report_id(report):
+        return False
+    match event, report:
+        case PositionBroken(report=Transfer() as kept), Transfer():
+            return replace(kept, contract=report.contract) == report
+        case PositionBroken(), _:
+            return event.report == report
+        case FundingSettled(amount=amount), SettleFunding():
+            return amount == report.amount
+        case PositionTransferred(), Transfer():
+            booked = (event.side, event.quantity, event.cost)
+            return booked == (report.side, report.quantity, report.cost)
+        case _:
+            return False
+
+
+def _report_id(item: PositionEvent | Transfer | SettleFunding) -> str:
+    """The id of the transfer or funding payment of a report or event; "" for others."""
+    match item:
+        case Transfer(transfer_id=transfer_id) | PositionTransferred(transfer_id=transfer_id):
+            return f"transfer {transfer_id}"
+        case SettleFunding(funding_id=funding_id) | FundingSettled(funding_id=funding_id):
+            return f"funding {funding_id}"
+        case PositionBroken(report=(Transfer() | SettleFunding()) as contradicted):
+            return _report_id(contradicted)
+        case _:
+            return ""

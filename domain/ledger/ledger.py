@@ -55,7 +55,7 @@ from domain.account import (
 from domain.errors import ExecutionKnown, InvalidInput, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
 from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, ListInstrument
 from domain.ledger import accounts, approval, limits, orders, schema
-from domain.ledger.commands import Answer, Command, EvidenceOf, Outcome, Report, Request, streams_of
+from domain.ledger.commands import Answer, Command, EvidenceOf, Outcome, Report, Request, is_of, streams_of
 from domain.ledger.exactness import TOO_LONG, each_exact, too_long
 from domain.ledger.log import EventLog, Recorded
 from domain.ledger.orders import Due, Facts
@@ -76,14 +76,10 @@ from domain.order import (
 )
 from domain.position import (
     AssignLots,
-    FundingSettled,
     MovePosition,
     Position,
-    PositionBroken,
-    PositionEvent,
     PositionKey,
     PositionReport,
-    PositionTransferred,
     SettleContract,
     SettleFunding,
     Transfer,
@@ -491,18 +487,21 @@ def _admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[P
 def _book_due(work: UnitOfWork, reports: Sequence[Report], outcomes: list[Outcome], due: Due) -> None:
     """Book what is due for each position and its limits; set the outcomes of transfers and funding payments."""
     of_positions = [index for index, report in enumerate(reports) if isinstance(report, _OF_POSITIONS)]
-    booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
+    added: list[Recorded] = []
     for key, reported in due.reversals.items():
         _book(work, key, reported)
     for key, reported in due.bookings.items():
-        added = _book(work, key, reported) if reported else ()
+        booked = _book(work, key, reported) if reported else ()
         if of_positions:
-            booked |= {(key, _report_id(each.event)): (each,) for each in added}
+            added += booked
     for index in of_positions:
         report = reports[index]
         assert isinstance(report, _OF_POSITIONS)
         if outcomes[index].error is None:
-            outcomes[index] = Outcome(booked.pop((report.key, _report_id(report)), ()))
+            own = next((each for each in added if is_of(each.event, report)), None)
+            if own is not None:
+                added.remove(own)
+            outcomes[index] = Outcome((own,) if own is not None else ())
 
 
 def _keep(work: UnitOfWork, raw: RawReportKept) -> tuple[Recorded, ...]:
@@ -540,19 +539,6 @@ def _paid_otherwise(work: UnitOfWork, report: SettleFunding) -> SettleFunding | 
         amount=Money(abs(amount.amount), amount.currency), reason=f"funding of {report.key.instrument_id}",
         transact_time=report.transact_time,
     )  # fmt: skip
-
-
-def _report_id(item: PositionEvent | Transfer | SettleFunding) -> str:
-    """The id of the transfer or funding payment of a report or event; "" for others."""
-    match item:
-        case Transfer(transfer_id=transfer_id) | PositionTransferred(transfer_id=transfer_id):
-            return f"transfer {transfer_id}"
-        case SettleFunding(funding_id=funding_id) | FundingSettled(funding_id=funding_id):
-            return f"funding {funding_id}"
-        case PositionBroken(report=(Transfer() | SettleFunding()) as contradicted):
-            return _report_id(contradicted)
-        case _:
-            return ""
 
 
 def _book(work: UnitOfWork, key: PositionKey, reported: Sequence[PositionReport]) -> tuple[Recorded, ...]:

@@ -1,6 +1,7 @@
 """Venue reports: recorded in any case, each with its own answer, known when seen again."""
 
 import json
+from typing import Any
 
 import httpx
 
@@ -45,6 +46,36 @@ def test_a_fill_after_the_cancel_is_booked_and_broken(desk: httpx.Client):
     seq = late.headers["Daybook-Seq"]
     assert desk.get("/v1/positions", params={"min_seq": seq}).json()["items"][0]["quantity"] == "1"
     assert [row["kind"] for row in desk.get("/v1/breaks", params={"min_seq": seq}).json()["items"]] == ["ORDER"]
+
+
+def outcomes(answer: httpx.Response) -> list[tuple[Any, ...]]:
+    return [(each["status"], each["booked"], each["code"]) for each in answer.json()["answers"]]
+
+
+def test_booked_with_a_break_and_not_booked_are_told_apart_also_when_sent_again(desk: httpx.Client):
+    desk.post("/v1/orders", json=order())
+    payment = {
+        "type": "funding", "account_id": "main", "instrument_id": BTC, "funding_id": "F-1",
+        "amount": {"amount": "1", "currency": "USDT"}, "transact_time": "2026-01-02T04:00:00Z",
+    }  # fmt: skip
+    other = payment | {"amount": {"amount": "2", "currency": "USDT"}}
+    reports = [fill("E-1"), fill("E-1", last_px="101"), fill("E-2", last_qty="3"), payment, other]
+    first, again = (desk.post("/v1/venue-reports", json={"reports": reports}) for _ in range(2))
+    assert outcomes(first) == [
+        ("recorded", True, None), ("not_booked", False, "EXEC_ID_CONFLICT"), ("broken", True, "FILL_OF_CLOSED_ORDER"),
+        ("recorded", True, None), ("not_booked", False, "ID_CONFLICT"),
+    ]  # fmt: skip
+    assert outcomes(again) == [
+        ("known", True, None), ("not_booked", False, "EXEC_ID_CONFLICT"), ("known", True, None),
+        ("known", True, None), ("not_booked", False, "ID_CONFLICT"),
+    ]  # fmt: skip
+    assert [first.json()[status] for status in ("recorded", "known", "broken", "not_booked")] == [2, 0, 1, 2]
+    assert first.json()["answers"][1]["rule"] == "one exec_id has one content"
+    seq = first.headers["Daybook-Seq"]
+    (position,) = desk.get("/v1/positions", params={"min_seq": seq}).json()["items"]
+    assert (position["quantity"], position["cost"]) == ("4", "400"), "what is booked is, what is not is not"
+    found = desk.get("/v1/breaks", params={"min_seq": seq}).json()["items"]
+    assert {each["code"] for each in found} == {"EXEC_ID_CONFLICT", "FILL_OF_CLOSED_ORDER", "ID_CONFLICT"}
 
 
 def test_a_late_cancel_is_recorded_and_breaks_the_fill_behind_it_and_not_the_one_before(desk: httpx.Client):
