@@ -37,9 +37,10 @@ function notice(words, kind = "error") {
 /** Draws the head of the log and how far the read models are behind it. A stopped one is shown, the others go on. */
 async function drawReady() {
   const answer = await read("/ready").catch((error) => {
-    if (error instanceof Refused && error.problem.projections) return error.problem;
+    if (error instanceof Refused && (error.problem.projections || error.problem.code === "NOT_READY")) return error.problem;
     throw error;
   });
+  if (!answer.projections) throw new Refused(401, { detail: "this API key is not valid, or was revoked" });
   const stopped = answer.projections.filter((projection) => projection.error);
   const seq = answer.seq ?? Math.max(...answer.projections.map((projection) => projection.seq + projection.lag));
   vital("vital-seq", shown(String(seq)));
