@@ -342,7 +342,7 @@ _RECORDS = [
     Rule(Code.DATABASE_SETUP, "no sealer works on the database; stop `daybook serve` first",
          "a sealer works on the database; stop `daybook serve` first"),
     Rule(Code.DATABASE_SETUP, "a ledger is restored into an empty database; name a new one",
-         "the database is not empty; name a new one to restore a ledger into"),
+         "a ledger is restored into an empty database, and this one is not; name a new one"),
     Rule(Code.READ_MODEL_VERSION, "a rebuild of {} has kept the rows that it replaced",
          "no rebuild of {0} has kept the rows that it replaced"),
     Rule(Code.READ_MODEL_VERSION, "the kept rows of {} are of the version that this Daybook folds",

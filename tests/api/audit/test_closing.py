@@ -157,7 +157,7 @@ def test_no_mutant_of_a_proof_shows_another_figure(traded: Run, tmp_path: Path) 
 
 def test_a_day_that_is_not_closed_is_not_proved(traded: Run, tmp_path: Path) -> None:
     done = traded("prove", "pnl", "2999-01-02", "main", HELD)
-    assert done.returncode == 1 and "the day is closed" in done.stderr and "daybook close" in done.stderr
+    assert done.returncode == 1 and "is not closed" in done.stderr and "daybook close" in done.stderr
 
 
 def test_a_closing_is_as_of_its_place_and_not_of_what_comes_later(traded: Run, inside: Run, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_closing_is_as_of_its_place_and_not_of_what_comes_later(traded: Run, i
         path = proof_of(traded, tmp_path / "proof", "position", "main", HELD, *args)
         assert parsed(inside("verify", str(path), "--key", key, "--json"))["value"]["quantity"] == quantity
     done = traded("close", "--as-of", "1")
-    assert done.returncode == 1 and "later place" in done.stderr
+    assert done.returncode == 1 and "is before the last closing" in done.stderr
 
 
 def test_a_figure_that_does_not_follow_from_the_events_is_named(

@@ -52,7 +52,7 @@ def outcomes(answer: httpx.Response) -> list[tuple[Any, ...]]:
     return [(each["status"], each["booked"], each["code"]) for each in answer.json()["answers"]]
 
 
-def test_booked_with_a_break_and_not_booked_are_told_apart_also_when_sent_again(desk: httpx.Client):
+def test_booked_with_a_break_and_not_booked_have_answers_of_their_own_also_when_sent_again(desk: httpx.Client):
     desk.post("/v1/orders", json=order())
     payment = {
         "type": "funding", "account_id": "main", "instrument_id": BTC, "funding_id": "F-1",

@@ -62,7 +62,7 @@ def test_with_run_it_prepares_the_database_itself(
     ("arguments", "sentence"),
     [
         (["{owner}", "--database", "absent_database", "--run"], "the database exists, or --create is given"),
-        (["absent_owner", "--database", "{owner}", "--create", "--run"], "an account that may log in"),
+        (["absent_owner", "--database", "{owner}", "--create", "--run"], "no account that may log in"),
     ],
 )
 def test_what_cannot_be_prepared_is_refused_and_nothing_is_made(

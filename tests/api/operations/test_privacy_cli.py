@@ -120,7 +120,7 @@ def test_the_keys_of_all_who_are_forgotten_go_again_after_a_restore(
     [
         (["redact"], 2, "name a SUBJECT"),
         (["redact", "c-1", "--again"], 2, "or use --again"),
-        (["redact", "unknown"], 1, "the subject is known"),
+        (["redact", "unknown"], 1, "subject unknown is not known"),
         (["redact", "Ada Lovelace"], 2, "SUBJECT"),
         (["redact", "c-1", "--reason", " "], 1, "for a reason"),
         (["account", "open", "b", "--owner-name", "Bob"], 2, "--owner-name needs --owner"),
