@@ -32,7 +32,8 @@ and may change. `type` is the kind of problem.
 
 Numbers have one form, decimals as text: of a limit what is `used`, what it `would_be` with the order, and the `limit`;
 of other rules what was `requested` and the `limit` it is held against. `unit` is a currency, `contracts`, `orders`, `s`
-or `ms`; a fraction has none. `scope` is what a limit is of, null being any. Further members are the facts of the rule.
+or `ms`; a fraction has none. `scope` is what a limit is of, null being any; its `instrument_id` is that of the order.
+Further members are the facts of the rule.
 
 ## What is on record
 

@@ -38,7 +38,7 @@ class FieldError(BaseModel):
 
 
 class LimitScope(BaseModel):
-    """What a limit is of; null is any."""
+    """What a limit is of; null is any. `account_id` is `firm` for the firm, `instrument_id` the order's."""
 
     account_id: str | None = None
     strategy_id: str | None = None

@@ -224,7 +224,9 @@ def submit_order(
 ) -> Response:
     """Submit an order: checked against its account's limits together with all held and working, then recorded.
 
-    A refused order is on record too; the same order again gets the same refusal. Use a new `cl_ord_id` to try again.
+    An order that any rule refuses is on record too, and the same order again gets the same refusal: use a new
+    `cl_ord_id` to try again. Not on record are orders of an account or instrument that is not (UNKNOWN_ACCOUNT,
+    UNKNOWN_INSTRUMENT), and a `cl_ord_id` that another order has (CL_ORD_ID_USED).
     """
     key = OrderKey(body.account_id, body.cl_ord_id)
     terms = OrderTerms(

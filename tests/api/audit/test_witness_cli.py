@@ -31,7 +31,9 @@ def test_a_daybook_cosigns_the_checkpoints_of_another(
     assert code == 0 and trusted["new"] == 1 and trusted["trusted"] == [vkey]
     assert json.loads(cli("witness", "trust", "--name", NAME, "--directory", directory, vkey, "--json")[1])["new"] == 0
     witness = Witnessing(tmp_path / "witness", NAME)
-    one_sentence(cli("witness", "serve", "--name", NAME, "--directory", directory, "--port", "0"), "another process witnesses")
+    one_sentence(
+        cli("witness", "serve", "--name", NAME, "--directory", directory, "--port", "0"), "another process witnesses"
+    )
     with ThreadedServer(configured(app_of(witness), Settings(), host="127.0.0.1", port=0)).running() as url:
         monkeypatch.setenv("DAYBOOK_WITNESSES", f"witness+{url}#{trusted['vkey']}")
         (policy := tmp_path / "policy").write_text(f"log {vkey}\nwitness W {trusted['vkey']}\nquorum W\n")

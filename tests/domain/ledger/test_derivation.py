@@ -131,6 +131,15 @@ def test_every_kind_of_step_follows():
     assert wanted <= seen
 
 
+def test_an_order_refused_by_its_instrument_its_own_terms_or_a_limit_follows():
+    desk = Desk()
+    desk.request(SetLimit("main", Scope(), Measure.MAX_POSITION, D(5), None, T0))
+    for number, (quantity, price) in enumerate((("1", "100.0001"), ("0.0000001", "100"), ("6", "100"), ("1", "100"))):
+        desk.request(new_order(f"R-{number}", quantity, price))
+    kinds = [type(record.event).__name__ for record in follows(desk) if record.stream.startswith("order:main:R-")]
+    assert kinds == ["OrderRefused"] * 3 + ["OrderSubmitted"]
+
+
 def test_a_batch_is_booked_in_the_order_of_reports_that_left_no_trace():
     desk = Desk()
     funding = SettleFunding(position.PositionKey("main", "trend", BTC), "F1", Money(D(1), "USDT"), T0)
