@@ -62,9 +62,10 @@ The book of record for a crypto trading desk.
 Send decimals as text (`"0.25"`); answers carry them as text. Every answer has `Daybook-Seq`, a place in the log that
 covers it; a query with `min_seq` waits until it has reached that place. The scope that an operation's key needs is
 under `security`. A request that needs a second person is answered 202, with the proposal. Errors are RFC 9457 problem
-details: `code` is stable and for programs, `detail` for people; docs/errors.md has every code. HEAD is answered wherever
-GET is, OPTIONS everywhere. A body is JSON in UTF-8; `Accept` is not negotiated but for reports. In CSV, text that a spreadsheet would compute, or that begins with an apostrophe, has an apostrophe before
-it: remove one from every cell that begins with one.
+details: `code` is stable and for programs, `detail` for people; docs/errors.md has every code. HEAD is answered where
+GET is, OPTIONS everywhere. A body is JSON in UTF-8; `Accept` is not negotiated but for reports. In CSV, text that a
+spreadsheet would compute, or that begins with an apostrophe, has an apostrophe before it: remove one from every cell
+that begins with one.
 """
 
 

@@ -113,7 +113,7 @@ export function drawOrders(rows, show) {
     row.side ? cell(`side-${row.side.toLowerCase()}`, row.side) : cell("quiet", "–"),
     figure(row.order_qty), row.price === null ? cell("num quiet roomy", "market") : figure(row.price, { className: "roomy" }),
     figure(row.cum_qty, { className: "roomy" }), figure(row.avg_px, { className: "roomy", places: 2 }),
-    cell("cut", status(row), row.rule ? el("span", { class: "why" }, row.rule) : null), cell("num quiet roomy", shown(String(row.seq))),
+    cell("cut", status(row), row.rule ? el("span", { class: "why" }, row.code ?? row.rule) : null), cell("num quiet roomy", shown(String(row.seq))),
   )), show ? "No such order among the newest" : "No orders yet");
 }
 
