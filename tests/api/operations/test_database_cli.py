@@ -61,7 +61,7 @@ def test_with_run_it_prepares_the_database_itself(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["{owner}", "--database", "absent_database", "--run"], "the database exists, or --create is given"),
+        (["{owner}", "--database", "absent_database", "--run"], "create it, or give --create"),
         (["absent_owner", "--database", "{owner}", "--create", "--run"], "no account that may log in"),
     ],
 )

@@ -122,7 +122,7 @@ def test_the_keys_of_all_who_are_forgotten_go_again_after_a_restore(
         (["redact", "c-1", "--again"], 2, "or use --again"),
         (["redact", "unknown"], 1, "subject unknown is not known"),
         (["redact", "Ada Lovelace"], 2, "SUBJECT"),
-        (["redact", "c-1", "--reason", " "], 1, "for a reason"),
+        (["redact", "c-1", "--reason", " "], 1, "needs a reason"),
         (["account", "open", "b", "--owner-name", "Bob"], 2, "--owner-name needs --owner"),
         (["account", "open", "ada", "--owner", "c-2", "--owner-name", "Bob"], 1, "named once"),
     ],
