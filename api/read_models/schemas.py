@@ -173,8 +173,8 @@ class VenueReportAnswer(Answer):
 
     index: int
     status: Literal["recorded", "known", "broken", "unreadable"] = Field(
-        description="`recorded`: new, and in the book. `known`: reported before, nothing was added. `broken`: it breaks "
-        "a rule, and a break is on record. `unreadable`: kept raw, as evidence."
+        description="`recorded`: new, and in the book. `known`: reported before, nothing was added. `broken`: it "
+        "breaks a rule, and a break is on record. `unreadable`: kept raw, as evidence."
     )
     booked: bool = Field(
         description="whether it is in the book. Of a `broken` one: true with a break beside it, such as a fill beyond "
