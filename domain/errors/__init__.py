@@ -1,4 +1,6 @@
-"""The tree of errors:
+"""Errors, and the code, rule and sentence of every refusal and break.
+
+The tree:
 
 * LedgerError
   - RequestRefused    a rule was broken; nothing but the refusal itself was recorded (HTTP 409 / 422)

@@ -1,7 +1,7 @@
 """Codes: a stable name for every reason to refuse, break, or not answer. Programs act on them; sentences may change.
 
-A code outlives this release: it is never renamed, given another meaning, or used again. `domain.rules` has the rule of
-each, and docs/errors.md all of them.
+A code outlives this release: it is never renamed, given another meaning, or used again. `domain.errors.rules` has the
+rule of each, and docs/errors.md all of them.
 """
 
 from enum import StrEnum
@@ -26,6 +26,7 @@ class Code(StrEnum):
     MAX_ORDERS_PER_MINUTE = "MAX_ORDERS_PER_MINUTE"
     MAX_DAILY_LOSS = "MAX_DAILY_LOSS"
     MAX_DRAWDOWN = "MAX_DRAWDOWN"
+    BUYING_POWER = "BUYING_POWER"
     # What the check of a limit needs
     KILL_SWITCH = "KILL_SWITCH"
     KILL_SWITCH_REDUCE_ONLY = "KILL_SWITCH_REDUCE_ONLY"
@@ -35,6 +36,7 @@ class Code(StrEnum):
     CONTRACT_UNKNOWN = "CONTRACT_UNKNOWN"
     CAPITAL_UNKNOWN = "CAPITAL_UNKNOWN"
     EQUITY_NOT_POSITIVE = "EQUITY_NOT_POSITIVE"
+    MARGIN_UNKNOWN = "MARGIN_UNKNOWN"
     # Orders
     TICK_SIZE = "TICK_SIZE"
     LOT_SIZE = "LOT_SIZE"
@@ -67,6 +69,7 @@ class Code(StrEnum):
     PARENT_QTY = "PARENT_QTY"
     # Values that a rule of the ledger does not take
     INVALID_VALUE = "INVALID_VALUE"
+    POSITION_SIDE = "POSITION_SIDE"
     VALUE_NOT_POSITIVE = "VALUE_NOT_POSITIVE"
     VALUE_OUT_OF_RANGE = "VALUE_OUT_OF_RANGE"
     REASON_REQUIRED = "REASON_REQUIRED"
@@ -74,6 +77,7 @@ class Code(StrEnum):
     INSTRUMENT_LISTED = "INSTRUMENT_LISTED"
     INSTRUMENT_AMENDMENT = "INSTRUMENT_AMENDMENT"
     CONTRACT_TERMS = "CONTRACT_TERMS"
+    CONTRACT_SIZE = "CONTRACT_SIZE"
     # Accounts and money
     ACCOUNT_CONVENTIONS = "ACCOUNT_CONVENTIONS"
     ACCOUNT_OWNER = "ACCOUNT_OWNER"
@@ -83,6 +87,7 @@ class Code(StrEnum):
     TRANSFER_ID_USED = "TRANSFER_ID_USED"
     OVERDRAWN = "OVERDRAWN"
     UNKNOWN_BREAK = "UNKNOWN_BREAK"
+    BREAK_CORRECTION = "BREAK_CORRECTION"
     SUBJECT = "SUBJECT"
     # Limits and switches as they are set
     LIMIT_VALUE = "LIMIT_VALUE"
@@ -93,11 +98,14 @@ class Code(StrEnum):
     ACTOR_REQUIRED = "ACTOR_REQUIRED"
     CONVERSION_CONTRACT = "CONVERSION_CONTRACT"
     MARK_VALUE = "MARK_VALUE"
+    COUNTDOWN = "COUNTDOWN"
+    POLICY = "POLICY"
     # Positions
     MOVE_TARGET = "MOVE_TARGET"
     MOVE_QTY = "MOVE_QTY"
     OUT_OF_SEQUENCE = "OUT_OF_SEQUENCE"
     NOT_EXPIRED = "NOT_EXPIRED"
+    NOTHING_TO_SETTLE = "NOTHING_TO_SETTLE"
     SETTLEMENT_ID_USED = "SETTLEMENT_ID_USED"
     LOT_ASSIGNMENT = "LOT_ASSIGNMENT"
     # Keys and approvals
@@ -106,6 +114,8 @@ class Code(StrEnum):
     KEY_ID_USED = "KEY_ID_USED"
     KEY_REVOKED = "KEY_REVOKED"
     KEY_SCOPES = "KEY_SCOPES"
+    KEY_BOUNDS = "KEY_BOUNDS"
+    KEY_ROTATION = "KEY_ROTATION"
     UNKNOWN_PROPOSAL = "UNKNOWN_PROPOSAL"
     PROPOSAL_DECIDED = "PROPOSAL_DECIDED"
     PROPOSALS_FULL = "PROPOSALS_FULL"
@@ -125,6 +135,7 @@ class Code(StrEnum):
     EXECUTION_ELSEWHERE = "EXECUTION_ELSEWHERE"
     ORDER_ID_CONFLICT = "ORDER_ID_CONFLICT"
     AMENDED_FILL_UNKNOWN = "AMENDED_FILL_UNKNOWN"
+    COMMISSION_WAITS = "COMMISSION_WAITS"
     REPORT_OF_UNKNOWN_ORDER = "REPORT_OF_UNKNOWN_ORDER"
     ANSWER_WITHOUT_REQUEST = "ANSWER_WITHOUT_REQUEST"
     FILL_MISMATCH = "FILL_MISMATCH"

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from domain.errors.codes import Code
 
 EXCEEDED = "{} is not exceeded"
-LIMIT_CODES = tuple(code for code in Code if code.name.startswith("MAX_") or code is Code.PRICE_COLLAR)
+LIMIT_CODES = tuple(
+    code for code in Code if code.name.startswith("MAX_") or code in (Code.PRICE_COLLAR, Code.BUYING_POWER)
+)
 
 
 class Rule(NamedTuple):
@@ -33,6 +35,10 @@ _LIMITS = [
         limit="limit",
     )
     for code in LIMIT_CODES
+    if code is not Code.BUYING_POWER
+] + [
+    Rule(Code.BUYING_POWER, EXCEEDED.replace("{}", Code.BUYING_POWER),
+         "BUYING_POWER exceeded: {required} of {available}[ {currency}] available", "required", limit="available"),
 ]  # fmt: skip
 
 _CHECKS = [
@@ -61,6 +67,14 @@ _CHECKS = [
     Rule(Code.CAPITAL_UNKNOWN, "a capital on record; assess the account with its capital first",
          "no capital of the account is on record, which the limit is a fraction of; assess the account with its"
          " capital"),
+    Rule(Code.CAPITAL_UNKNOWN, "a capital to measure by",
+         "no capital is known that the limit could be a fraction of[: {missing}]"),
+    Rule(Code.MARGIN_UNKNOWN, "the margin of options sold short is not measured",
+         "the buying power that an option sold short needs is not measured: {order_qty} are sold and {held} held",
+         "order_qty", limit="held"),
+    Rule(Code.REDUCE_ONLY, "a {} of a {} leg closes no more than it holds",
+         "a {0} of the {1} leg closes at most what it holds: {order_qty} of {position}[, of which working orders"
+         " already close {held}]", "order_qty", limit="position"),
     Rule(Code.EQUITY_NOT_POSITIVE, "equity above zero", "the equity is {equity}[ {currency}], not above zero"),
     Rule(Code.EQUITY_NOT_POSITIVE, "equity above zero at its highest",
          "the highest equity was {equity}, not above zero"),
@@ -133,6 +147,10 @@ _ORDERS = [
 
 _VALUES = [
     Rule(Code.INVALID_VALUE, "{} is {}", "{0} {value} is not {1}", "{0}"),
+    Rule(Code.INVALID_VALUE, "{} is an id in the normal form NFC of Unicode",
+         "{0} {value} is not in the normal form NFC of Unicode", "{0}"),
+    Rule(Code.POSITION_SIDE, "position_side is of a contract; spot has no legs",
+         "position_side {position_side} is of a contract, and this instrument is spot, which has no legs"),
     Rule(Code.INVALID_VALUE, "the name of a key is {}", "the name {name} is not {0}"),
     Rule(Code.INVALID_VALUE, "the name of a key does not begin with {}",
          "the name {name} begins with {0}; use another"),
@@ -167,6 +185,13 @@ _INSTRUMENTS = [
          "{instrument_id} is listed already, with other facts; amend it"),
     Rule(Code.INSTRUMENT_AMENDMENT, "an amendment keeps kind and currencies; list another instrument",
          "an amendment keeps kind and currencies; list another instrument"),
+    Rule(Code.CONTRACT_SIZE, "a contract size changes ahead while nothing is held; amend it when it changes",
+         "account {account_id} holds the contract, so its size is amended when it changes, and not ahead of"
+         " {effective_at}"),
+    Rule(Code.CONTRACT_SIZE, "a contract size changes after what is on record",
+         "effective_at {effective_at} is not after the last booking of account {account_id}, of {last}"),
+    Rule(Code.CONTRACT_SIZE, "what is held is a number of the new contracts",
+         "{quantity} held are no whole number of contracts of {contract_size}", "quantity", limit="contract_size"),
     Rule(Code.INSTRUMENT_AMENDMENT, "an amendment holds from after the last one",
          "effective_at {effective_at} is not after the last amendment, of {last}"),
     Rule(Code.CONTRACT_TERMS, "{} settles in {}", "{0} settles in {1}, not in {settle}"),
@@ -203,6 +228,10 @@ _ACCOUNTS = [
          "transfer_id {transfer_id} names another transfer[, of {quantity} at a cost of {cost}]; use a new one"),
     Rule(Code.OVERDRAWN, "a cash account is not overdrawn",
          "{amount} {currency} requested of {available} available", "amount", limit="available"),
+    Rule(Code.BREAK_CORRECTION, "a venue statement to agree with",
+         "no venue statement is on record that break {break_id} could be corrected to"),
+    Rule(Code.BREAK_CORRECTION, "a break that a report corrects; report what happened, or dismiss the break",
+         "no report corrects break {break_id}, of kind {kind}; report what happened, or dismiss it"),
     Rule(Code.UNKNOWN_BREAK, "an open break", "break {break_id} of account {account_id} is not open"),
     Rule(Code.SUBJECT, "a subject that is known or new; this one was forgotten, and a new one needs another id",
          "subject {subject_id} was forgotten; a new person needs a new id"),
@@ -216,6 +245,27 @@ _CONTROLS = [
          "limit {limit} is no whole number of at most {0}", "limit"),
     Rule(Code.LIMIT_VALUE, "a drawdown is a fraction of equity, from 0 to 1",
          "limit {limit} is no fraction of equity, from 0 to 1", "limit"),
+    Rule(Code.LIMIT_VALUE, "a leverage above 0; 1 is none", "leverage {limit} is not above 0; 1 is none", "limit"),
+    Rule(Code.LIMIT_VALUE, "a capital of zero or more", "capital {capital} is below zero", "capital"),
+    Rule(Code.LIMIT_SCOPE, "a buying power is that of a whole account, or of one instrument of it",
+         "BUYING_POWER is of a whole account, or of one instrument of it; leave out strategy, venue and asset"),
+    Rule(Code.COUNTDOWN, "a countdown of {} to {} ms; 0 disarms",
+         "countdown_ms {countdown_ms} is not from {0} to {1}, nor 0, which disarms", "countdown_ms"),
+    Rule(Code.COUNTDOWN, "a countdown that has passed", "the countdown has not passed; it does at {deadline}"),
+    Rule(Code.COUNTDOWN, "the countdown has not passed; it has, and the switch is being fired: arm it again after that",
+         "the countdown of account {account_id} has passed, and the switch is being fired; arm it again after that"),
+    Rule(Code.COUNTDOWN, "an armed dead man's switch", "no dead man's switch of account {account_id} is armed"),
+    Rule(Code.POLICY, "a hedge names its asset, instrument, strategy and band; one on record its asset",
+         "a hedge needs its asset, instrument, strategy and band; one on record needs its asset[, one of {on_record}]"),
+    Rule(Code.POLICY, "a hedge's instrument has the asset as its base",
+         "a hedge of {asset} needs an instrument with that base, and this one has {base}"),
+    Rule(Code.POLICY, "only {} has the setting {}", "{policy} has no {1}, which is of {0}"),
+    Rule(Code.POLICY, "an interval is of 1 to {} seconds",
+         "interval_seconds {interval_seconds} is not from 1 to {0}", "interval_seconds"),
+    Rule(Code.POLICY, "1 to {} ages, each of 1 to {} seconds",
+         "ages_seconds {ages_seconds} are not 1 to {0} ages, each of 1 to {1} seconds"),
+    Rule(Code.POLICY, "a hedge is of one account, not of the firm", "a hedge is of one account, not of the firm"),
+    Rule(Code.REASON_REQUIRED, "a reason has at most {} characters", "the reason is longer than {0} characters"),
     Rule(Code.LIMIT_CURRENCY, "a notional limit has a currency, a quantity limit none",
          "a limit of money has a currency, all others have none; {measure} has [{currency}]"),
     Rule(Code.LIMIT_SCOPE, "a drawdown is that of a whole account, or of the firm",
@@ -235,6 +285,12 @@ _CONTROLS = [
 _POSITIONS = [
     Rule(Code.MOVE_TARGET, "a move is to another holder of the same instrument",
          "a move is to another account or strategy, in the same instrument"),
+    Rule(Code.MOVE_TARGET, "a move is not from one leg to the other",
+         "a move keeps its leg, and does not go to {position_side}"),
+    Rule(Code.NOTHING_TO_SETTLE, "an open position to settle",
+         "account {account_id} holds nothing of {instrument_id} that could be settled"),
+    Rule(Code.NOTHING_TO_SETTLE, "only what expires is settled",
+         "{instrument_id} does not expire, so it is not settled"),
     Rule(Code.MOVE_QTY, "no more is moved than is held",
          "{quantity} requested of {held} held", "quantity", limit="held"),
     Rule(Code.OUT_OF_SEQUENCE, "a move comes after what is on record",
@@ -266,6 +322,18 @@ _ACCESS = [
          "key {key_id} is not on record; list keys to see which are"),
     Rule(Code.KEY_REVOKED, "a revoked key stays revoked; issue another one",
          "key {key_id} is revoked, and stays so; issue another one"),
+    Rule(Code.KEY_BOUNDS, "a key is bounded to at most {} {}", "a key is bounded to at most {0} {1}"),
+    Rule(Code.KEY_BOUNDS, "each of {} is {}", "one of the {0} is not {1}"),
+    Rule(Code.KEY_BOUNDS, "each of {} is an id in the normal form NFC of Unicode",
+         "one of the {0} is not in the normal form NFC of Unicode"),
+    Rule(Code.KEY_BOUNDS, "expires_at is {}", "expires_at {expires_at} is not {0}"),
+    Rule(Code.KEY_BOUNDS, "expires_at is a time to come; revoke the key to end it now",
+         "expires_at {expires_at} has passed; revoke the key to end it now"),
+    Rule(Code.KEY_ROTATION, "a secret is valid beside the next one for 0 to {} seconds",
+         "overlap_seconds {overlap_seconds} is not from 0 to {0}", "overlap_seconds"),
+    Rule(Code.KEY_ROTATION, "an expired key is given another time to expire before another secret",
+         "the key expired at {expires_at}; give it another time to expire before another secret"),
+    Rule(Code.KEY_ROTATION, "another secret than the key has had", "key {key_id} has had this secret; use another"),
     Rule(Code.KEY_SCOPES, "a key has scopes out of {}", "the scopes {scopes} are not out of {0}"),
     Rule(Code.SECOND_PERSON, "what needs a second person is requested under an API key or an account",
          "{action} needs a second person, and is requested under an API key or an account"),
@@ -365,6 +433,8 @@ BREAKS = [
     Rule(Code.ORDER_ID_CONFLICT, "one order_id names one order", "the venue's order_id leads to another order"),
     Rule(Code.AMENDED_FILL_UNKNOWN, "an amended fill is on record",
          "the fill it amends is not on record; it is booked when that fill arrives"),
+    Rule(Code.COMMISSION_WAITS, "the fill of a commission is on record",
+         "the fill of these fees is not on record; they are booked when it arrives"),
     Rule(Code.REPORT_OF_UNKNOWN_ORDER, "a report of an order on record", "the order was not on record before"),
     Rule(Code.ANSWER_WITHOUT_REQUEST, "an answer is to a request on record", "no request on record has this answer"),
     Rule(Code.FILL_MISMATCH, "a fill has its order's instrument and side",
@@ -378,6 +448,7 @@ BREAKS = [
          "the venue has the order as {0}, and it is not so here"),
     Rule(Code.OVERSOLD, "a spot position is not below zero",
          "the spot position is below zero: an acquisition was not reported"),
+    Rule(Code.OVERSOLD, "a {} leg is not {} zero", "the {0} leg is {1} zero: what opened it was not reported"),
     Rule(Code.CASH_BELOW_ZERO, "a cash account is not below zero", "the cash account is below zero"),
     Rule(Code.ACCOUNT_CLOSED, "a closed account takes no new business", "the account is closed"),
     Rule(Code.TRANSFER_DIFFERS, "a transfer settles as it was announced",

@@ -342,12 +342,13 @@ def _oversold(
     was_below = position is not None and sign * position.quantity < 0
     if sign * quantity >= 0 or was_below:
         return ()
-    what = "a spot position" if leg is PositionSide.BOTH else f"a {leg} leg"
+    below = "below" if sign > 0 else "above"
+    rule = "a spot position is not below zero" if leg is PositionSide.BOTH else f"a {leg} leg is not {below} zero"
     exec_id = occurrence_of(last).exec_id
     return (
         PositionBroken(
             last.key,
-            rule=f"{what} is not {'below' if sign > 0 else 'above'} zero",
+            rule=rule,
             exec_id=exec_id,
             quantity=exact(quantity),
             transact_time=last.transact_time,

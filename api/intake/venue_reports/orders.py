@@ -198,10 +198,10 @@ class Corrected(StateReportFields):
     def report(self) -> OrderReport:
         """Return the event of the domain."""
         one = [self.commission] if self.commission is not None else []
-        paid, *further = [amount.money() for amount in self.commissions or one] or [None]
+        paid = [amount.money() for amount in self.commissions or one]
         return OrderFillCorrected(
             self.key, self.exec_ref_id, self.last_qty, self.last_px, transact_time=self.transact_time.at,
-            commission=paid, further_commissions=tuple(each for each in further if each is not None), **self.shared,
+            commission=paid[0] if paid else None, further_commissions=tuple(paid[1:]), **self.shared,
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from adapters.log.memory import MemoryLog
 from domain import order, position, risk
 from domain.account import Costing, OpenAccount, RawReportKept
-from domain.errors import InvalidInput, RequestRefused, StreamConflict
+from domain.errors import InvalidInput, ReportUnreadable, RequestRefused, StreamConflict
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Ledger
 from domain.order import (
@@ -29,6 +29,7 @@ from domain.values import ZERO, Liquidity, Mark, Money, Side
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
 BTC = "BTCUSDT.SIM"
+PERP = "BTC-PERP.SIM"
 SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT")
 
 
@@ -272,7 +273,8 @@ def test_a_report_that_cannot_be_placed_is_answered_for_itself_and_spoils_no_nei
 def test_funding_in_another_currency_than_the_settlement_currency_is_an_entry_of_the_account():
     """Some venues settle in credits; the position's funding is one sum in its own currency."""
     ledger, _ = opened()
-    key = PositionKey("main", "trend", BTC)
+    ledger.request(ListInstrument(PERP, Contract(Kind.LINEAR, "BTC", "USDT", "USDT"), D("0.1"), D("0.001")), actor="a")
+    key = PositionKey("main", "trend", PERP)
     paid = SettleFunding(key, "F-1", Money(D(-1), "BNFCR"), T0)
     (answer,) = ledger.report([paid], actor="venue")
     assert ("account", "EntryBooked") in topics(answer.records)
@@ -280,6 +282,8 @@ def test_funding_in_another_currency_than_the_settlement_currency_is_an_entry_of
     assert ledger.report([paid], actor="venue")[0].records == ()
     other = SettleFunding(key, "F-1", Money(D(-2), "BNFCR"), T0)
     assert topics(ledger.report([other], actor="venue")[0].records) == [("account", "AccountBroken")]
+    of_spot = SettleFunding(PositionKey("main", "trend", BTC), "F-1", Money(D(-1), "BNFCR"), T0)
+    assert isinstance(ledger.report([of_spot], actor="venue")[0].error, ReportUnreadable)
 
 
 def test_raw_evidence_is_kept_once():
