@@ -14,15 +14,21 @@ from fastapi.routing import APIRoute  # noqa: E402
 
 from api.audit import closing_http  # noqa: E402
 from api.http.auth import needed_by  # noqa: E402
-from api.intake import controls_http, requests_http  # noqa: E402
+from api.intake import capital_http, controls_http, requests_http  # noqa: E402
 from api.intake.forms import http as forms_http  # noqa: E402
 from api.intake.forms.catalog import Reach, reached  # noqa: E402
-from api.intake.forms.examples import EXAMPLES, VENUE_REPORTS  # noqa: E402
+from api.intake.forms.examples import EXAMPLES  # noqa: E402
+from api.intake.policies import http as policies_http  # noqa: E402
+from api.intake.stopping import http as stopping_http  # noqa: E402
+from api.intake.venue_reports.parsing import EXAMPLES as VENUE_REPORTS  # noqa: E402
 from api.intake.venue_reports.parsing import VENUE_REPORT  # noqa: E402
 from api.operations import access_http, privacy_http  # noqa: E402
 from domain.ledger import Report, Request  # noqa: E402
 
-ROUTERS = (requests_http, forms_http, controls_http, access_http, privacy_http, closing_http)
+ROUTERS = (
+    requests_http, forms_http, controls_http, capital_http, policies_http, stopping_http, access_http, privacy_http,
+    closing_http,
+)  # fmt: skip
 HEAD = """# Requests and reports
 
 Every request that the ledger carries out and every report that it records, with its route, its command and an example.
@@ -129,13 +135,17 @@ def _reports() -> Iterator[str]:
         yield f"## {kind}"
         yield ""
         yield "```"
-        yield from json.dumps({"type": kind, **VENUE_REPORTS[kind]}, indent=2).splitlines()
+        yield from json.dumps(_report(kind), indent=2).splitlines()
         yield "```"
 
 
+def _report(kind: str) -> dict[str, Any]:
+    (report,) = VENUE_REPORTS[kind]["value"]["reports"]
+    return dict(report)
+
+
 def _written(kind: str) -> str:
-    report: dict[str, Any] = {"type": kind, **VENUE_REPORTS[kind]}
-    return json.dumps(report)
+    return json.dumps(_report(kind))
 
 
 def _wrapped(text: str, width: int = 116) -> list[str]:

@@ -26,13 +26,14 @@ from domain.risk import (
     HoldPlaced,
     HoldPosted,
     LimitSet,
+    LimitStatus,
     Measure,
     Scope,
 )
 from domain.values import EPOCH
 
 GAP = timedelta(seconds=1)
-Limit = tuple[Scope, Measure]
+Limit = tuple[Scope, Measure, LimitStatus]
 
 
 class State(Struct, frozen=True):
@@ -79,9 +80,13 @@ def react(state: State, logged: Logged) -> tuple[State, Reactions]:
 
 
 def _limited(state: State, event: LimitSet, seq: int) -> State:
-    account_id, limit = event.account_id, (event.scope, event.measure)
+    """The state with a limit that is checked set, lifted, or moved to another status; a draft is not checked."""
+    account_id, limit = event.account_id, (event.scope, event.measure, event.status)
     known: frozenset[Limit] = state.limits.get(account_id, frozenset())
-    limits = known - {limit} if event.limit is None else known | {limit}
+    if event.moved_from is not None:
+        known -= {(event.scope, event.measure, event.moved_from)}
+    is_checked = event.limit is not None and event.status is not LimitStatus.DRAFT
+    limits = known | {limit} if is_checked else known - {limit}
     if limits:
         return _waiting(replace(state, limits=state.limits.put(account_id, limits)), (account_id,), seq)
     return replace(

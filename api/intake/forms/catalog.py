@@ -8,7 +8,16 @@ from domain import access, order
 from domain.account import ForgetSubject, OpenAccount, ResolveBreak
 from domain.instrument import ListInstrument
 from domain.marks import RecordMarks
-from domain.risk import EngageSwitch, ReleaseSwitch, SetLimit
+from domain.policies import SetPolicy
+from domain.risk import (
+    ArmDeadManSwitch,
+    DisarmDeadManSwitch,
+    EngageSwitch,
+    FireDeadManSwitch,
+    ReleaseSwitch,
+    SetLimit,
+    StateCapital,
+)
 from domain.sealed.figures import CloseFigures
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -39,6 +48,12 @@ BY_HAND: dict[type, Reach] = {
         "submit_order", "order submit A-18 --instrument BTCUSDT.BINANCE --side BUY --qty 0.25 --price 97500.10"
     ),
     order.CancelOrder: Reach("cancel_order", "order cancel A-18 --reason 'no longer wanted'"),
+    order.CancelOrders: Reach("cancel_all_orders", "order cancel-all --reason 'the feed is down'"),
+    StateCapital: Reach("state_capital", "capital state 100000 USDT"),
+    SetPolicy: Reach("set_policy", "policy set marks --interval-seconds 10"),
+    ArmDeadManSwitch: Reach("arm_dead_man_switch", "dead-man-switch arm --seconds 30"),
+    DisarmDeadManSwitch: Reach("arm_dead_man_switch", "dead-man-switch disarm"),
+    FireDeadManSwitch: Reach("fire_dead_man_switch", "dead-man-switch fire --strategy maker"),
     RecordMarks: Reach("record_marks", "import-marks candles.csv --instrument BTCUSDT.BINANCE --every 1d"),
     EngageSwitch: Reach("engage_kill_switch", "kill-switch engage --reason 'the feed is stale'"),
     ReleaseSwitch: Reach("release_kill_switch", "kill-switch release --reason 'the feed is back'"),
@@ -47,6 +62,8 @@ BY_HAND: dict[type, Reach] = {
     CloseFigures: Reach("close_figures", "close"),
     access.IssueKey: Reach("issue_key", "keys create bot --scope trade"),
     access.RescopeKey: Reach("rescope_key", "keys rescope KEY --scope read"),
+    access.BoundKey: Reach("bound_key", "keys bound KEY --account main"),
+    access.RotateKey: Reach("rotate_key", "keys rotate KEY"),
     access.RevokeKey: Reach("revoke_key", "keys revoke KEY --reason replaced"),
     access.SetApprovalPolicy: Reach("set_approval_policy", "approval require limit"),
     access.ApproveProposal: Reach("approve_proposal", "approve PROPOSAL"),

@@ -35,37 +35,25 @@ BY_HAND: dict[str, Example] = {
         }
     ),
     "cancel_order": Example({"reason": "no longer wanted"}, {"account_id": "main", "cl_ord_id": "A-17"}),
+    "cancel_all_orders": Example({"account_id": "main", "reason": "the feed is down"}),
+    "state_capital": Example({"account_id": "main", "amount": "100000", "currency": "USDT"}),
+    "set_policy": Example({"policy": "MARKS", "interval_seconds": 10}),
+    "arm_dead_man_switch": Example({"account_id": "main", "countdown_ms": 30000}),
+    "fire_dead_man_switch": Example({"account_id": "main", "strategy_id": "maker"}),
     "record_marks": Example({"marks": [{"instrument_id": BTC, "price": "97480.50", "quality": "MID"}]}),
     "engage_kill_switch": Example({"account_id": "main", "mode": "HALT", "reason": "the feed is stale"}),
     "release_kill_switch": Example({"account_id": "main", "reason": "the feed is back"}),
     "dismiss_break": Example({"account_id": "main", "break_id": "3f1c5e0a9b7d2468", "reason": "dust, written off"}),
     "issue_key": Example({"name": "bot", "scopes": ["trade", "read"]}),
     "rescope_key": Example({"scopes": ["read"]}, {"key_id": "k1"}),
+    "bound_key": Example({"accounts": ["main"]}, {"key_id": "k1"}),
+    "rotate_key": Example({"overlap_seconds": 3600}, {"key_id": "k1"}),
     "revoke_key": Example({"reason": "replaced"}, {"key_id": "k1"}),
     "set_approval_policy": Example({"actions": ["limit"], "valid_hours": 24}),
     "approve_proposal": Example({}, {"proposal_id": "p1"}),
     "reject_proposal": Example({"reason": "too much"}, {"proposal_id": "p1"}),
     "close_figures": Example({"as_of_seq": 1}),
     "forget_subject": Example({"reason": "requested to be forgotten"}, {"subject_id": "s-1042"}),
-}  # fmt: skip
-
-_OF_ORDER = {"account_id": "main", "cl_ord_id": "A-17", "transact_time": "2026-01-10T09:30:00.250Z"}
-VENUE_REPORTS: dict[str, Mapping[str, Any]] = {  # by type
-    "accepted": _OF_ORDER | {"order_id": "8849201"},
-    "filled": _OF_ORDER
-    | {
-        "instrument_id": BTC, "order_id": "8849201", "side": "BUY", "exec_id": "E-501", "trade_seq": 1,
-        "last_qty": "0.1", "last_px": "97480.50", "commission": {"amount": "9.75", "currency": "USDT"},
-        "liquidity": "TAKER",
-    },
-    "cancel_rejected": _OF_ORDER | {"reason": "too late to cancel"},
-    "canceled": _OF_ORDER | {"reason": "by user"},
-    "expired": _OF_ORDER | {"cl_ord_id": "A-20", "reason": "end of day"},
-    "rejected": _OF_ORDER | {"cl_ord_id": "A-21", "reason": "insufficient margin"},
-    "funding": {
-        "account_id": "main", "instrument_id": PERPETUAL, "funding_id": "F-20260110-08",
-        "amount": {"amount": "-0.00012", "currency": "BTC"}, "transact_time": "2026-01-10T08:00:00Z",
-    },
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Operations over HTTP: the route of each, with its schema, and with its example in the description of the API."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from inspect import Parameter, Signature
 from typing import Annotated, Any, NamedTuple, get_args
 
@@ -23,7 +23,7 @@ from api.http.idempotency import IdempotencyKey, Key, carried_out, command, one
 from api.http.problem_responses import responses
 from api.intake.forms import schemas
 from api.intake.forms.catalog import OPERATIONS
-from api.intake.forms.examples import EXAMPLES, VENUE_REPORTS
+from api.intake.forms.examples import EXAMPLES, Example
 from api.intake.forms.fields import Field, described, hints_of, lot_of, parts_of
 from api.intake.forms.form import Form, Operation
 from api.intake.venue_reports.fields import Amount
@@ -210,20 +210,20 @@ router = router_of(OPERATIONS)
 
 
 def with_examples(schema: dict[str, Any]) -> None:
-    """Add to an OpenAPI schema the examples of its operations: of their bodies, and of what their paths name."""
-    reports = {kind: {"reports": [{"type": kind, **report}]} for kind, report in VENUE_REPORTS.items()}
+    """Add to an OpenAPI schema the examples of its operations: of their bodies, and of what their paths name.
+
+    An operation that has declared examples of its body keeps them.
+    """
     for methods in schema["paths"].values():
         for operation in methods.values():
             example = EXAMPLES.get(operation["operationId"])
             if example is not None:
-                _add(operation, example.path, {"example": example.body})
-            elif operation["operationId"] in ("record_venue_reports", "take_reports"):
-                _add(operation, {}, reports)
+                _add(operation, example)
 
 
-def _add(operation: dict[str, Any], path: Mapping[str, Any], bodies: Mapping[str, Any]) -> None:
+def _add(operation: dict[str, Any], example: Example) -> None:
     for each in operation.get("parameters", []):
-        if each["in"] == "path" and each["name"] in path:
-            each["example"] = path[each["name"]]
+        if each["in"] == "path" and each["name"] in example.path:
+            each["example"] = example.path[each["name"]]
     for content in operation.get("requestBody", {}).get("content", {}).values():
-        content["examples"] = {name: {"value": body} for name, body in bodies.items()}
+        content.setdefault("examples", {"example": {"value": example.body}})

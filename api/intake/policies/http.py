@@ -42,11 +42,14 @@ EXAMPLES: Any = {
     "hedge": {
         "summary": "keep the delta in BTC between -0.5 and 0.5",
         "value": {
-            "account_id": "main", "policy": "HEDGE", "asset": "BTC", "instrument_id": "BTCPERP.SIM",
+            "account_id": "main", "policy": "HEDGE", "asset": "BTC", "instrument_id": "BTCUSDT.BINANCE",
             "strategy_id": "hedge", "band": "0.5", "target": "0",
         },
     },
 }  # fmt: skip
+
+
+Ages = Annotated[list[Annotated[StrictInt, Field(ge=1, le=AGE_SECONDS_MAX)]], Field(min_length=1, max_length=AGES_MAX)]
 
 
 class PolicySetting(RequestBody):
@@ -60,12 +63,7 @@ class PolicySetting(RequestBody):
     interval_seconds: StrictInt | None = Field(
         None, ge=1, le=86400, description="MARKS: how often accounts with limits are monitored"
     )
-    ages_seconds: list[Annotated[StrictInt, Field(ge=1, le=AGE_SECONDS_MAX)]] | None = Field(
-        None,
-        min_length=1,
-        max_length=AGES_MAX,
-        description="BREAKS: ages at which an open break is recorded as older",
-    )
+    ages_seconds: Ages | None = Field(None, description="BREAKS: ages at which an open break is recorded as older")
     asset: CurrencyCode | None = Field(None, description="HEDGE: the asset whose delta is kept")
     instrument_id: InstrumentId | None = Field(None, description="HEDGE: what is bought and sold for it")
     strategy_id: Name | None = Field(None, description="HEDGE: whose orders they are; by default `hedge`")

@@ -1,7 +1,7 @@
 """The fields that venue reports share: amounts, the order a report is about, and when it happened."""
 
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -35,6 +35,9 @@ class Amount(RequestBody):
     def money(self) -> Money:
         """Return the amount as a value of the domain."""
         return Money(self.amount, self.currency)
+
+
+Amounts = Annotated[list[Amount], Field(min_length=1, max_length=COMMISSIONS_MAX)]
 
 
 class OrderReportFields(RequestBody):

@@ -3,11 +3,10 @@
 from typing import Literal, Self
 
 from pydantic import Field, StrictInt, model_validator
-from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from api.http.fields import ExecutionId, InstrumentId, Leg, Name, Positive, RequestBody, VenueTime
-from api.intake.venue_reports.fields import COMMISSIONS_MAX, Amount, OrderReportFields, example
+from api.intake.venue_reports.fields import Amount, Amounts, OrderReportFields, example
 from domain.order import OrderCommissionReported, OrderFilled, OrderKey, OrderReport
 from domain.values import ZERO, Liquidity, Money, PositionSide, Side, by_currency
 
@@ -15,15 +14,13 @@ from domain.values import ZERO, Liquidity, Money, PositionSide, Side, by_currenc
 class Commissioned(RequestBody):
     """The fees of a fill: `commission`, or `commissions` where there are several; both if they agree."""
 
-    commission: Amount | SkipJsonSchema[None] = Field(
+    commission: Amount | None = Field(
         None,
         description="the fee: positive is paid by you, negative is a rebate. Venues that write what you pay as a"
         " negative number need their sign turned. Zero or absent: not known yet; a later report completes it",
     )
-    commissions: list[Amount] | SkipJsonSchema[None] = Field(
+    commissions: Amounts | None = Field(
         None,
-        min_length=1,
-        max_length=COMMISSIONS_MAX,
         description="all fees of the fill, in any currencies: a commission and a tax, or one fee taken from two coins."
         " Signs as for `commission`; several in one currency are summed",
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from api.http.fields import CurrencyCode, InstrumentId, Name, Positive, Text, unreadable
-from api.intake.venue_reports.fields import COMMISSIONS_MAX, MAIN, Amount, OrderReportFields, example
+from api.intake.venue_reports.fields import MAIN, Amount, Amounts, OrderReportFields, example
 from domain.errors import RequestRefused
 from domain.order import (
     OrderAccepted,
@@ -185,9 +185,7 @@ class Corrected(StateReportFields):
     last_qty: Positive = Field(description="[32] as it should have been")
     last_px: Positive = Field(description="[31] as it should have been")
     commission: Amount | None = Field(None, description="[12] as it should have been; null leaves all fees")
-    commissions: list[Amount] | None = Field(
-        None, min_length=1, max_length=COMMISSIONS_MAX, description="all fees as they should have been, instead of one"
-    )
+    commissions: Amounts | None = Field(None, description="all fees as they should have been, instead of one")
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -7,10 +7,14 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core._pydantic_core import list_all_errors
 
-from api.intake import controls_http, requests_http
+from api.audit import closing_http
+from api.intake import capital_http, controls_http, requests_http
+from api.intake.forms import http as forms_http
+from api.intake.policies import http as policies_http
+from api.intake.stopping import http as stopping_http
 from api.intake.venue_reports import parsing as venue_reports
 from api.intake.venue_reports.parsing import VENUE_REPORT, Unreadable, parsed
-from api.operations import access_http
+from api.operations import access_http, privacy_http
 from api.problems import field_errors, unreadable, unreadable_fields
 from api.what_if import http as what_if_http
 from domain.errors import InvalidInput
@@ -20,7 +24,13 @@ UNWANTED = (
     "Input should", "Value error", "Field required", "Extra inputs", "is not is", "is not not", "is not has", "None is",
     "String should", "List should", "Assertion", "function-plain", "literal[", "validation error", "{", "Unable to",
 )  # fmt: skip
-ROUTERS = [each.router for each in (requests_http, controls_http, access_http, what_if_http)]
+ROUTERS = [
+    each.router
+    for each in (
+        requests_http, forms_http, controls_http, capital_http, policies_http, stopping_http, access_http, privacy_http,
+        closing_http, what_if_http,
+    )
+]  # fmt: skip
 
 
 def bodies() -> Iterator[Any]:
@@ -79,9 +89,9 @@ def test_every_field_of_every_body_has_sentences_of_ours():
 @pytest.mark.parametrize(
     ("report", "message"),
     [
-        ('{"type":"filed"}', "type: 'filed' is not one of accepted, "),
+        ('{"type":"filed"}', "type: 'filed' is not one of pending_new, "),
         ("{}", "type: is missing, and has to be given"),
-        ('{"type":"canceled","account_id":"main"}', "cl_ord_id: is missing, and has to be given"),
+        ('{"type":"canceled","account_id":"main"}', "transact_time: is missing, and has to be given"),
         ('{"type":"filled","side":"buy"}', "side: 'buy' is not one of BUY, SELL"),
         ('{"type":"filled","trade_seq":-1}', "trade_seq: -1 is not at least 0"),
         ('{"type":"filled","trade_seq":"a"}', "trade_seq: 'a' is not a whole number"),
@@ -90,11 +100,11 @@ def test_every_field_of_every_body_has_sentences_of_ours():
         ('{"type":"canceled","reason":null}', "reason: null is not text"),
         ('{"type":"canceled","raeson":"x"}', "raeson: is not a field that is known here"),
         ('{"type":', "report: has to be readable JSON: EOF while parsing"),
-        ('{"type":"filled","order_id":" "}', "order_id: ' ' is not an id of 1 to"),
+        ('{"type":"filled","order_id":" "}', "order_id: ' ' is not an id without blanks"),
     ],
 )
 def test_a_venue_report_that_cannot_be_read_is_answered_in_words(report: str, message: str):
-    found = parsed(report.encode(), "venue")
+    found = parsed(report.encode(), "venue", lambda _: None)
     assert isinstance(found, Unreadable)
     assert any(error["message"].startswith(message) for error in found.errors), found.errors
     assert "is not is" not in found.kept.reason

@@ -103,30 +103,52 @@ def propose(story: Story) -> None:
 
 def refuse_cancel(story: Story) -> None:
     """The venue lets the order work on."""
-    of = {"account_id": "main", "cl_ord_id": "A-17"}
-    story.post("venue-reports", reports=[{"type": "cancel_rejected", "transact_time": "2026-01-10T00:00:00Z", **of}])
+    story.ids["refused"] = str(int(story.ids.get("refused", "0")) + 1)
+    of = {"account_id": "main", "cl_ord_id": "A-17", "transact_time": f"2026-01-10T00:00:0{story.ids['refused']}Z"}
+    story.post("venue-reports", reports=[{"type": "cancel_rejected", **of}])
+
+
+def lift_limits(story: Story) -> None:
+    """The limits of money and equity, which would need marks of all that is held."""
+    for limit in (
+        {"account_id": "main", "measure": "MAX_GROSS_EXPOSURE", "currency": "USDT"},
+        {"account_id": "main", "measure": "MAX_LEVERAGE"},
+        {"account_id": None, "measure": "MAX_POSITION", "venue": "BINANCE", "asset": "BTC"},
+    ):
+        story.post("limits", **limit, limit=None)
+
+
+def arm_strategy(story: Story) -> None:
+    """A switch of a strategy, to be fired."""
+    story.post("dead-man-switches", account_id="main", strategy_id="maker", countdown_ms=60000)
 
 
 HTTP: tuple[Step, ...] = (
-    "open_account", "list_instrument", set_up, "set_limit", "record_marks", "submit_order", "replace_order",
-    "cancel_order", refuse_cancel, "open_parent", "close_parent", "record_transfer", "move_position",
-    "amend_instrument", "patch_instrument", "delist_instrument", trade, "settle_contract", "assign_lots",
-    "request_cash_transfer", "settle_cash_transfer", "return_cash_transfer", "close_account", "set_trading_day",
-    "set_conversion", "assess_marks", "engage_kill_switch", "release_kill_switch", open_break, "dismiss_break",
-    "forget_subject", "close_figures", "issue_key", "rescope_key", "revoke_key",
+    "open_account", "list_instrument", set_up, "set_limit", lift_limits, "record_marks", "submit_order",
+    "replace_order",
+    "cancel_all_orders", refuse_cancel, "cancel_order", refuse_cancel, "open_parent", "close_parent",
+    "record_transfer", "move_position", "amend_instrument", "patch_instrument", "delist_instrument", trade,
+    "settle_contract", "assign_lots", "request_cash_transfer", "settle_cash_transfer", "return_cash_transfer",
+    "close_account", "set_trading_day", "set_conversion", "state_capital", "assess_marks", "set_policy",
+    "arm_dead_man_switch", "fire_dead_man_switch", "engage_kill_switch", "release_kill_switch", open_break,
+    "dismiss_break", "forget_subject", "close_figures", "issue_key", "rescope_key", "bound_key", "rotate_key",
+    "revoke_key",
 )  # fmt: skip
 COMMANDS: tuple[Step, ...] = (
     "account open", "instrument add", "limit set", "import-marks", "order submit", "order replace", "order cancel",
-    "parent open", "parent close", "transfer book", "position move", "instrument amend", "instrument delist",
-    "position settle", "lots assign", "cash-transfer request", "cash-transfer settle", "cash-transfer return",
-    "account close", "trading-day set", "conversion set", "risk assess", "kill-switch engage",
-    engage_by_key, "kill-switch release",
-    open_break, "break dismiss", "redact", "close", "keys create", "keys rescope", "keys revoke",
+    "order cancel-all", "parent open", "parent close", "transfer book", "position move", "instrument amend",
+    "instrument delist", "position settle", "lots assign", "cash-transfer request", "cash-transfer settle",
+    "cash-transfer return", "account close", "trading-day set", "conversion set", "capital state", "risk assess",
+    "policy set", "dead-man-switch arm", "dead-man-switch disarm", arm_strategy, "dead-man-switch fire",
+    "kill-switch engage", engage_by_key, "kill-switch release", open_break, "break dismiss", "redact", "close",
+    "keys create", "keys rescope", "keys bound", "keys rotate", "keys revoke",
 )  # fmt: skip
 HTTP_WITH_TWO: tuple[Step, ...] = (
     "set_approval_policy", propose, "approve_proposal", propose, "reject_proposal", "record_venue_reports",
 )  # fmt: skip
-COMMANDS_WITH_TWO: tuple[Step, ...] = ("approval require", propose, "approve", propose, "reject")
+COMMANDS_WITH_TWO: tuple[Step, ...] = (
+    "approval require", propose, "approve", propose, "reject",
+)  # fmt: skip
 BY_OTHERS = {"release_kill_switch", "approve_proposal"}  # than who engaged or proposed
 
 
