@@ -281,7 +281,7 @@ def funds_of(states: States, known: Risk, owner: str) -> Funds | None:
 
 
 def _paid_into(states: States, account_ids: Sequence[str]) -> Funds | None:
-    """What was paid into accounts: their cash entries, and what was transferred in, at its cost.
+    """What was paid into accounts: their cash entries less loans, and what was transferred in, at its cost.
 
     It is counted in the base currency that most of them have, of equally many the first. None of no account.
     """
@@ -296,7 +296,7 @@ def _paid_into(states: States, account_ids: Sequence[str]) -> Funds | None:
         bases[owned.base_currency] = bases.get(owned.base_currency, 0) + 1
         is_on_record = is_on_record or _has_cash(owned)
         for currency, amount in owned.cash.balances.items():
-            paid_in[currency] = paid_in.get(currency, ZERO) + amount
+            paid_in[currency] = paid_in.get(currency, ZERO) + amount - owned.cash.loans.get(currency, ZERO)
         for of in sorted(owned.positions):
             held: Position | None = states.state(position.stream(PositionKey(account_id, *of)))
             if held is not None and held.contract is not None and not balances.is_future(held.contract):

@@ -243,7 +243,7 @@ class Risk(Struct, frozen=True, gc=False):
     @property
     def is_marked(self) -> bool:
         """Whether a limit of what is held is measured by marks."""
-        return any(limit.measure.is_held and limit.measure is not Measure.MAX_POSITION for limit in self.active)
+        return any(limit.measure.is_held and limit.measure is not Measure.MAX_POSITION for limit in self.checked)
 
     def _cells(self, scope: Scope, instrument_id: str) -> Iterator[Cell]:
         for desk, cell in self.exposure.of(instrument_id):

@@ -67,12 +67,14 @@ class Book:
         self.market[instrument] = mark
         return [each.recorded.event for each in scan(self.log, after=before)][1:]
 
-    def deposit(self, amount: str, currency: str = "USDT", account: str = "main") -> None:
+    def deposit(
+        self, amount: str, currency: str = "USDT", account: str = "main", kind: EntryKind = EntryKind.OPENING
+    ) -> None:
         self.orders += 1
         entry = BookEntry(
             account,
             f"D{self.orders}",
-            EntryKind.OPENING,
+            kind,
             Indicator.CREDIT,
             Money(D(amount), currency),
             "paid in",

@@ -6,6 +6,7 @@ from decimal import Decimal as D
 import pytest
 
 from domain import risk
+from domain.account import EntryKind
 from domain.errors import RequestRefused
 from domain.position import PositionKey, Transfer
 from domain.risk import (
@@ -78,6 +79,18 @@ def test_a_coin_paid_in_counts_at_its_mark_and_its_rise_is_a_gain():
     (breached,) = book.arrive(BTC, "119")
     assert isinstance(breached, LimitBreached)
     assert breached.used == D("0.206666666666666667"), "62 of 300"
+    book.follows()
+
+
+def test_what_is_borrowed_is_no_capital():
+    book = Book()
+    book.deposit("1000")
+    book.deposit("5000", kind=EntryKind.LOAN)
+    book.mark(btc="100")
+    book.limit("10", Measure.MAX_LEVERAGE)
+    used = book.order("1").equity
+    assert used is not None
+    assert used.total == D(1000)
     book.follows()
 
 
