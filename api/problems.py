@@ -114,6 +114,7 @@ KINDS: dict[str, Kind] = {
     "out-of-range": Kind(422, Code.OUT_OF_RANGE, "an exact figure would have more digits than are computed with"),
     "not-found": Kind(404, Code.NOT_FOUND, "no such page, order, event"),
     "unauthenticated": Kind(401, Code.UNAUTHENTICATED, "no key, or none that is valid"),
+    "key-expired": Kind(401, Code.KEY_EXPIRED, "the key has ended: its time is over, or it was rotated"),
     "forbidden": Kind(403, Code.FORBIDDEN, "the key lacks the scope"),
     "cross-site": Kind(403, Code.CROSS_SITE, "a page of another site sent it from a browser"),
     "http-405": Kind(405, Code.METHOD_NOT_ALLOWED, "the path has other methods, which `Allow` names"),
@@ -142,6 +143,7 @@ KINDS: dict[str, Kind] = {
     "other-log": Kind(409, Code.OTHER_LOG, "the log is not the one that a report was made from"),
     "does-not-fit": Kind(409, Code.DOES_NOT_FIT, "a value does not fit the columns of the form of file"),
     "too-precise": Kind(409, Code.TOO_PRECISE, "a figure has more digits than the form of file can hold"),
+    "font": Kind(409, Code.FONT, "the font of DAYBOOK_PDF_FONT cannot be embedded in a PDF"),
     "port": Kind(409, Code.PORT_TAKEN, "of commands: the port cannot be listened on"),
     "usage": Kind(400, Code.USAGE, "of commands: options that do not fit together"),
 }

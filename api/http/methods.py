@@ -4,6 +4,7 @@ HEAD is answered as GET is, without the body. OPTIONS is 204 with `Allow`. A met
 `Allow`, and a path that there is not is 404; a slash at the end makes another path.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 from starlette.responses import Response
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import Problem
 
 OF_FILES = frozenset({"GET", "HEAD"})  # what is mounted: the files of the pages
+VARIABLE = re.compile(r"{[^}]*}")  # of a template; where two match a path, the one that says more of it counts
 ANSWERED = frozenset({"OPTIONS"})
 
 
@@ -25,16 +27,19 @@ class Paths:
     def allowed(self, path: str) -> list[str]:
         """Return the methods of a path; none if there is no such path."""
         scope = {"type": "http", "path": path, "method": "", "root_path": "", "headers": [], "path_params": {}}
-        found = {method for methods in self._methods(scope) for method in methods}
-        if not found:
+        by_template: dict[str, set[str]] = {}
+        for template, methods in self._methods(scope):
+            by_template.setdefault(template, set()).update(methods)
+        if not by_template:
             return []
+        found = by_template[max(by_template, key=lambda template: len(VARIABLE.sub("", template)))]
         return sorted(found | ANSWERED | ({"HEAD"} if "GET" in found else set()))
 
-    def _methods(self, scope: Scope) -> Iterator[Iterable[str]]:
+    def _methods(self, scope: Scope) -> Iterator[tuple[str, Iterable[str]]]:
         for route in self._routes:
             if not isinstance(route, Route | Mount) or route.matches(scope)[0] is Match.NONE:
                 continue
-            yield (route.methods or ()) if isinstance(route, Route) else OF_FILES
+            yield route.path, (route.methods or ()) if isinstance(route, Route) else OF_FILES
 
     def problem(self, method: str, path: str) -> Problem:
         """Return what is wrong with a request that no route answers: 405 with `Allow`, or 404."""

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from api.clock import now
-from api.terminal.options import name_option, opened
+from api.terminal.options import opened, plain_name_option
 from api.terminal.output import Json, note, say, write_json
 from api.terminal.requests import requested
 from domain.account import ForgetSubject
@@ -14,7 +14,7 @@ from domain.errors import RequestRefused
 
 def redact(
     subject: Annotated[
-        str | None, typer.Argument(parser=name_option, metavar="[SUBJECT]", help="The id of the person.")
+        str | None, typer.Argument(parser=plain_name_option, metavar="[SUBJECT]", help="The id of the person.")
     ] = None,
     reason: Annotated[
         str, typer.Option(help="Why; stored in the log, so write nothing personal.")

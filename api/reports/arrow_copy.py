@@ -4,7 +4,9 @@ COPY writes text, which Arrow's reader turns into decimals, times and texts: the
 `Report.rows` gives, and in the same order. Only live tables can be copied; a past moment is read row by row.
 """
 
+import json
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -48,9 +50,12 @@ def copied(name: str, shapes: Shapes, source: Source, parameters: Parameters) ->
 def _batches(
     shapes: Shapes, source: sa.Connection, what: CopyOut, wanted: Mapping[str, Any], *, decimals: int
 ) -> Iterator["pa.RecordBatch"]:
-    from pyarrow import csv  # noqa: PLC0415 (0.3 s, only where needed)
+    import pyarrow as pa  # noqa: PLC0415 (0.3 s, only where needed)
+    from pyarrow import csv  # noqa: PLC0415
 
     types = {name: type_ for name, (type_, _) in types_of(shapes, decimals).items()}
+    amounts = [name for name, type_ in types.items() if pa.types.is_map(type_)]  # Arrow's reader knows no maps
+    read_as = types | dict.fromkeys(amounts, pa.string())
     with copied_text(source, what, tuple(shapes), wanted) as text:
         if text.is_empty():
             return
@@ -59,8 +64,23 @@ def _batches(
             csv.ReadOptions(block_size=BLOCK_BYTES, column_names=list(types), use_threads=False),
             csv.ParseOptions(newlines_in_values=True),
             csv.ConvertOptions(
-                column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False,
+                column_types=read_as, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False,
                 true_values=["t"], false_values=["f"],
             ),
         )  # fmt: skip
-        yield from reader
+        for batch in reader:
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            columns |= {name: _maps(columns[name], types[name]) for name in amounts}
+            yield pa.RecordBatch.from_pydict(columns, pa.schema(types.items()))
+
+
+def _maps(texts: "pa.Array", type_: "pa.DataType") -> "pa.Array":
+    """Turn JSON objects of amounts into maps."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    known: dict[str | None, list[tuple[str, Decimal]] | None] = {None: None}
+    values = texts.to_pylist()
+    for text in values:
+        if text not in known:
+            known[text] = sorted((name, Decimal(amount)) for name, amount in json.loads(text).items())
+    return pa.array([known[text] for text in values], type=type_)

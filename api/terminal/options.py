@@ -266,6 +266,11 @@ def name_option(text: str) -> str:
     return by(lambda t: values.name(t, "id"))(text)
 
 
+def plain_name_option(text: str) -> str:
+    """Parse the id of a person or a key: ASCII only."""
+    return by(lambda t: values.plain_name(t, "id"))(text)
+
+
 def instrument_option(text: str) -> str:
     """Parse an instrument id."""
     return by(lambda t: values.instrument_id(t, "instrument"))(text)

@@ -40,7 +40,7 @@ from projections.storage.rows import MemoryRows, Source
 from projections.storage.tables import ITEMS, Amounts
 from tests.desk import BTC, CONTRACTS, PERP, T0, Desk, mark
 
-SEED = 20260301
+SEED = 20260302
 STEPS = 300
 FIFO = Costing(CostBasis.FIFO)
 PAIRS = {
@@ -87,6 +87,7 @@ SHAPES = (
         limits.limits,
         computed=(
             *limits.SCOPE, "scope", "limit", "position", "held_buy", "held_sell", "used", "utilisation", "breached_at",
+            "status", "would_refuse",
         ),
     ),
     Shape(limits.BreachRow, limits.breaches_table, computed=limits.SCOPE),

@@ -3,9 +3,8 @@
 from typing import Literal, Self
 
 from pydantic import Field, StrictInt, model_validator
-from pydantic_core import PydanticCustomError
 
-from api.http.fields import ExecutionId, InstrumentId, Leg, Name, Positive, RequestBody, VenueTime
+from api.http.fields import ExecutionId, InstrumentId, Leg, Name, Positive, RequestBody, VenueTime, unreadable
 from api.intake.venue_reports.fields import Amount, Amounts, OrderReportFields, example
 from domain.order import OrderCommissionReported, OrderFilled, OrderKey, OrderReport
 from domain.values import ZERO, Liquidity, Money, PositionSide, Side, by_currency
@@ -30,7 +29,7 @@ class Commissioned(RequestBody):
         if self.commission is not None and self.commissions is not None:
             one = self.commission.money()
             if one.amount and one not in (*self.paid, *by_currency(self.paid)):
-                raise PydanticCustomError("commissions", "given with a commission that is among commissions")
+                raise unreadable("given with a commission that is among commissions")
         return self
 
     @property
@@ -94,7 +93,7 @@ class CommissionReport(Commissioned):
     @model_validator(mode="after")
     def _has_fees(self) -> Self:
         if self.commission is None and self.commissions is None:
-            raise PydanticCustomError("commissions", "given: commission, or commissions where there are several")
+            raise unreadable("given: commission, or commissions where there are several")
         return self
 
     def report(self) -> OrderReport:

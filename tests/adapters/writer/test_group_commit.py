@@ -243,21 +243,21 @@ def test_who_cannot_wait_in_a_thread_awaits_its_answer(database_url: str, log: P
         keyed = Keyed("once", b"x" * 32, lambda answers, _: str(answers[0].seq).encode())
         unopened = SubmitOrder(OrderKey("unknown", "X"), new_order("X").terms, T0)
         return await asyncio.gather(
-            *(writer.request_async(new_order(f"A{n}"), actor="bot") for n in range(40)),
-            writer.request_async(unopened, actor="bot"),
-            writer.report_async([fill_of("A1", "E1"), fill_of("A2", "E2")], actor="venue"),
+            *(writer.carry_out_async(Command(new_order(f"A{n}"), "bot")) for n in range(40)),
+            writer.carry_out_async(Command(unopened, "bot")),
+            writer.carry_out_async(Command((fill_of("A1", "E1"), fill_of("A2", "E2")), "venue")),
             *(writer.carry_out_once_async(Command(new_order("K"), "bot"), keyed) for _ in range(2)),
             return_exceptions=True,
         )
 
     with writer.leading(database_url):
         *orders, refused, reported, once, again = asyncio.run(all_at_once())
-    assert {answer.records[0].event.key.cl_ord_id for answer in orders} == {f"A{n}" for n in range(40)}
-    assert isinstance(refused, RequestRefused | InvalidInput)
+    assert {answer.records[0].event.key.cl_ord_id for (answer,) in orders} == {f"A{n}" for n in range(40)}
+    assert isinstance(refused[0].error, RequestRefused | InvalidInput)
     assert [bool(answer.records) for answer in reported] == [True, True]
     assert once.answer == again.answer and once.is_first is not again.is_first
     with pytest.raises(Unavailable, match="not running"):
-        asyncio.run(writer.request_async(new_order("Z"), actor="bot"))
+        asyncio.run(writer.carry_out_async(Command(new_order("Z"), "bot")))
     check_log(log)
 
 

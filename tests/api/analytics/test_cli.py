@@ -17,7 +17,8 @@ from tests.api.client import BTC, fill, open_book, order
 from tests.api.command_line import Run
 
 ITS_OWN = {
-    "ledger.leader", "ledger.tasks", "ledger.checkpoints", "ledger.tiles", "ledger.group_runs", "read.followers"
+    "ledger.leader", "ledger.tasks", "ledger.checkpoints", "ledger.tiles", "ledger.group_runs", "read.followers",
+    "read.reactions",
 }  # fmt: skip
 SPAN = ("--from", "2026-01-02", "--to", "2026-01-03")
 MARKS = [

@@ -209,7 +209,7 @@ def test_bad_parameters_are_named(desk: httpx.Client):
         ("/v1/pnl/daily", {"from": "2999-01-01"}, "from"),
         ("/v1/pnl/daily", {"from": "2010-01-01", "to": "2026-01-01"}, "from"),
         ("/v1/pnl/daily", {"equal": "USDT"}, "equal"),
-        ("/v1/equity", {"capital": "1e5"}, "capital"),
+        ("/v1/equity", {"capital": "1x5"}, "capital"),
         ("/v1/execution-quality", {"mark_age_max": "0"}, "mark_age_max"),
         ("/v1/risk", {"mark": "BTC"}, "mark"),
     ):

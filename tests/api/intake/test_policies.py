@@ -165,7 +165,7 @@ def test_a_policy_is_set_paused_and_resumed_by_command(book: Run) -> None:
         "BREAKS",
     ]
     refused = book("policy", "set", "LOSS", "--interval-seconds", "5")
-    assert refused.returncode == 1 and "only MARKS has the setting interval_seconds" in refused.stderr
+    assert refused.returncode == 1 and "LOSS has no interval_seconds, which is of MARKS" in refused.stderr
     assert "REDUCE_ONLY" in book("policy", "list").stdout
     assert len(parsed(book("log", "--topic", "PolicySet", "--account", "main", "--json"))["events"]) == 4
     assert "Policies" in book("status").stdout

@@ -16,7 +16,7 @@ import pytest
 
 from api.daybook import Daybook
 from tests.api.client import BTC, fill, open_book, order
-from tests.api.test_hostile import BODIES, operations, plain
+from tests.api.test_hostile import BODIES, PATHS, operations, plain
 
 pytestmark = pytest.mark.slow
 
@@ -171,8 +171,9 @@ def test_no_write_changes_another_account(issued: Callable[..., httpx.Client], d
     bounded = issued(accounts=["main"])
     before = daybook.history.head().seq
     for path, body in BODIES.items():
-        place = path.format(account_id=OTHER, cl_ord_id=f"{OTHER}-A-1", proposal_id="P1", key_id="none")
-        answer = bounded.post(place, json=of_other(copy.deepcopy(body)))
+        place = path.format(**PATHS | {"account_id": OTHER, "cl_ord_id": f"{OTHER}-A-1"})
+        method = "PATCH" if path == "/v1/instruments/{instrument_id}" else "POST"
+        answer = bounded.request(method, place, json=of_other(copy.deepcopy(body)))
         assert answer.status_code == 403, (path, answer.status_code, answer.text[:300])
     mixed = [fill("E-8"), fill("E-9", account_id=OTHER)]
     assert bounded.post("/v1/venue-reports", json={"reports": mixed}).status_code == 403

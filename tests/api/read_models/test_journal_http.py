@@ -60,7 +60,7 @@ def test_entries_are_of_an_asset_a_day_a_strategy_or_of_what_was_known(desk: htt
 def test_a_bad_parameter_of_the_journal_is_named_by_field(desk: httpx.Client):
     for path, query, field in [
         ("journal", {"day": "yesterday"}, "day"), ("journal", {"day": "2026-02-30"}, "day"),
-        ("journal", {"asset": "btc"}, "asset"), ("balances", {"strategy_id": "trend"}, "strategy_id"),
+        ("journal", {"asset": "B TC\n"}, "asset"), ("balances", {"strategy_id": "trend"}, "strategy_id"),
         ("trial-balance", {"day": "2026-01-02T00:00:00Z"}, "day"),
         ("trial-balance", {"instrument_id": BTC}, "instrument_id"),
     ]:  # fmt: skip

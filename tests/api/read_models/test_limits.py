@@ -93,6 +93,7 @@ def test_a_mark_alone_breaches_and_it_is_shown(desk: httpx.Client, run: Run):
     for measure, limit, currency in (("MAX_DAILY_LOSS", "50", "USDT"), ("MAX_DRAWDOWN", "0.05", None)):
         body = {"account_id": "main", "measure": measure, "limit": limit, "currency": currency}
         assert desk.post("/v1/limits", json=body).status_code == 201
+    assert desk.post("/v1/policies/LOSS/pause", json={"account_id": "firm", "reason": "limits alone"}).is_success
     mark(desk, "100")
     seq = mark(desk, "49")
     events = desk.get("/v1/events", params={"topic": "LimitBreached"}).json()["items"]

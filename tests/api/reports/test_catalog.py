@@ -112,12 +112,14 @@ def test_a_report_is_the_same_bytes_on_the_command_line_over_http_and_hours_late
     book: httpx.Client, run: Callable[..., tuple[int, bytes, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, passed = time.time_ns, 0
+    left = 24 * HOUR_NS - real() % (24 * HOUR_NS)  # of the day: the table of a fund gets a row when it ends
+    shift = min(3 * HOUR_NS, left * 9 // 10)
     for report in REPORTS.values():
         needed = NEEDED.get(report.name, {})
         for form in report.formats:
             first = run(report.name, *arguments(report.name, needed), "--format", form)
             assert (report.name, form, first[0] in (0, 3), first[1] != b"") == (report.name, form, True, True), first
-            monkeypatch.setattr("time.time_ns", lambda: real() + 3 * HOUR_NS)
+            monkeypatch.setattr("time.time_ns", lambda: real() + shift)
             later = run(report.name, *arguments(report.name, needed), "--format", form)
             monkeypatch.setattr("time.time_ns", real)
             assert (report.name, form, later[1] == first[1]) == (report.name, form, True)
