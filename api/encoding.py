@@ -48,8 +48,13 @@ def age_text(age_ms: int) -> str:
     return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
 
 
+_PLAIN = frozenset((str, int, bool, type(None)))
+
+
 def plain(value: Any) -> Any:
     """Return the value in the types of JSON: text, integers, booleans, null, lists, objects."""
+    if type(value) in _PLAIN:  # most are; the rest is told apart one after the other
+        return value
     match value:
         case None | bool() | int():
             return value

@@ -94,7 +94,7 @@ def serve() -> None:
     from api.http.dependencies import answer
     from api.http.server import configured
     from api.intake import requests_http
-    from api.intake.requests import listing, opening
+    from api.intake.requests import Listing, opening
     from api.main import create_app
     from api.settings import Settings
     from api.terminal.logs import log_to_stderr
@@ -111,9 +111,7 @@ def serve() -> None:
     with Daybook.open(settings) as daybook, socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
         me = Part("benchmark")
         tick = Decimal("0.01")
-        listed = listing(
-            INSTRUMENT, Kind.SPOT, base="BTC", quote="USDT", contract_size=Decimal(1), tick_size=tick, lot_size=tick
-        )
+        listed = Listing(INSTRUMENT, Kind.SPOT, "BTC", "USDT", tick, tick).request()
         daybook.writer.request(listed, actor=me)
         for account in ACCOUNTS:
             daybook.writer.request(opening(daybook, account, "USDT", Costing()), actor=me)

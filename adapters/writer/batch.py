@@ -6,12 +6,14 @@ is given before the append is durable; if it fails, the batch and the one based 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
+from weakref import WeakKeyDictionary, ref
 
 from adapters.log.postgres import KeptAnswer
 from adapters.writer.append import Row, row_of
@@ -81,14 +83,48 @@ class Reply:
         return self._answer
 
 
+class Mailbox:
+    """Answers on their way from the writer's thread to an event loop, which is woken once for all of a batch."""
+
+    _known: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, "Mailbox"]] = WeakKeyDictionary()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = ref(loop)
+        self._answers: deque[tuple[LoopReply, Any]] = deque()
+        self._is_woken = False
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> "Mailbox":
+        """Return the mailbox of a loop, on that loop."""
+        if (found := cls._known.get(loop)) is None:
+            found = cls._known[loop] = cls(loop)
+        return found
+
+    def put(self, reply: "LoopReply", answer: Any) -> None:
+        """Have an answer given, from any thread."""
+        self._answers.append((reply, answer))
+        loop = self._loop()
+        if not self._is_woken and loop is not None:
+            self._is_woken = True
+            with suppress(RuntimeError):  # the loop was closed: no caller waits
+                loop.call_soon_threadsafe(self._give)
+
+    def _give(self) -> None:
+        self._is_woken = False  # before the answers are taken: one that comes meanwhile wakes the loop again
+        while self._answers:
+            reply, answer = self._answers.popleft()
+            reply.give(answer)
+
+
 class LoopReply:
     """A lightweight Future that is answered on another thread and awaited on the event loop it was made on."""
 
-    __slots__ = ("_future", "_is_given", "_loop")
+    __slots__ = ("_future", "_is_given", "_mailbox")
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[Any] = self._loop.create_future()
+        loop = asyncio.get_running_loop()
+        self._mailbox = Mailbox.of(loop)
+        self._future: asyncio.Future[Any] = loop.create_future()
         self._is_given = False
 
     def done(self) -> bool:
@@ -102,8 +138,7 @@ class LoopReply:
     def set_result(self, answer: Any) -> None:
         """Set the answer, from any thread."""
         self._is_given = True
-        with suppress(RuntimeError):  # the loop was closed: no caller waits
-            self._loop.call_soon_threadsafe(self._give, answer)
+        self._mailbox.put(self, answer)
 
     def set_exception(self, error: BaseException) -> None:
         """Set an error, which `result` raises."""
@@ -111,13 +146,17 @@ class LoopReply:
 
     async def result(self, seconds_max: float) -> Any:
         """Wait for the answer. Raises TimeoutError, and the error that was set."""
-        async with asyncio.timeout(seconds_max):
+        end = self._future.get_loop().call_later(seconds_max, self.give, TimeoutError())  # cheaper than a timeout scope
+        try:
             answer = await self._future
+        finally:
+            end.cancel()
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
-    def _give(self, answer: Any) -> None:
+    def give(self, answer: Any) -> None:
+        """Set the answer, on the event loop."""
         if not self._future.done():
             self._future.set_result(answer)
 

@@ -27,7 +27,7 @@ SAVE_S = 1.0
 SAVE_SHARE_MAX = 0.05  # of the time that storing large states may take
 WAIT_S = 1.0  # without a notice the log is polled this often, and so are cleared errors and the clock
 WAIT_S_MIN = 0.005
-PASS_S = 0.01  # between passes, so that under load they read many events at a time
+PASS_S = 0.05  # between passes, so that under load they read many events at a time
 STANDBY_S = 0.25  # how often a process that does not lead looks whether it does
 
 

@@ -38,7 +38,7 @@ WAIT_S = 1.0  # without a notice the log is polled this often, and so are cleare
 STANDBY_S = 0.5
 PATIENCE_S = 10.0  # with a follower that makes no progress
 POLL_S = 0.02
-PASS_S_MIN = 0.02  # between the beginnings of two passes, unless a reader waits: a pass has a price of its own
+PASS_S_MIN = 0.05  # between the beginnings of two passes, unless a reader waits: a pass has a price of its own
 RATE_S = 10.0
 
 
