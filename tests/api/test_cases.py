@@ -23,6 +23,8 @@ from tests import CHECKOUT, oracles
 from tests.api.client import serving
 from tests.databases import new_database
 
+pytestmark = pytest.mark.slow
+
 CASES = oracles.ROOT / "cases"
 RIGHT = (  # the kinds that are mended, by the first part of a case's name
     "15-", "16-", "18-", "19-", "20-", "21-", "22-", "24-", "25-", "30-", "34-", "36-", "37-", "38-", "39-", "41-",

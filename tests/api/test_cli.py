@@ -24,6 +24,8 @@ from tests import CHECKOUT, oracles
 from tests.api.command_line import BTC, Run, command, environment, parsed
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def test_help_and_mistakes_are_answered_without_loading_what_a_command_needs():
     heavy = "{'alembic', 'eventsourcing', 'fastapi', 'httpx', 'psycopg', 'pydantic_settings', 'sqlalchemy', 'uvicorn'}"

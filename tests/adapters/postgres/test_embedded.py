@@ -19,6 +19,8 @@ from domain.errors import Unavailable
 from tests import CHECKOUT
 from tests.records import record
 
+pytestmark = pytest.mark.slow
+
 
 def postmaster(home: Path) -> int:
     return int((home / "postgres" / "data" / "postmaster.pid").read_text().split()[0])

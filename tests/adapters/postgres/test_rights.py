@@ -11,6 +11,8 @@ from adapters.postgres import connections
 from adapters.postgres.connections import Connection, Role
 from tests.records import record
 
+pytestmark = pytest.mark.slow
+
 As = Callable[[Role | None], Connection]
 
 SELECT_EVENTS = "SELECT count(*) FROM ledger.events"

@@ -25,6 +25,8 @@ from tests.databases import url_of_database
 from tests.desk import T0, fill_of
 from tests.records import record
 
+pytestmark = pytest.mark.slow
+
 EVENTS = 700
 
 

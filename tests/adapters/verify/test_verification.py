@@ -25,6 +25,8 @@ from tests.adapters.verify.tampering import MUTATIONS, Log, unguard
 from tests.desk import T0, fill_of
 from tests.records import record, records
 
+pytestmark = pytest.mark.slow
+
 MUTATIONS_COUNT = int(os.environ.get("DAYBOOK_MUTATIONS", "252"))
 SEED = int(os.environ.get("DAYBOOK_MUTATIONS_SEED", "1"))
 GROUP = 18

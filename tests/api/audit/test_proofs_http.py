@@ -15,6 +15,8 @@ from domain.sealed import merkle
 from tests import rfc6962
 from tests.api.client import order, serving
 
+pytestmark = pytest.mark.slow
+
 WAIT_SECONDS_MAX = 60
 
 

@@ -22,6 +22,8 @@ from domain.risk import HoldRefused, Measure
 from tests.api.demo.days import NOW, day, desk
 from tests.derived import derived
 
+pytestmark = pytest.mark.slow
+
 
 class Interrupted(Exception):
     """Somebody pulled the plug."""

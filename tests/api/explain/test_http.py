@@ -10,6 +10,8 @@ import pytest
 from api.daybook import Daybook
 from tests.api.client import BTC, fill, listing, open_book, order
 
+pytestmark = pytest.mark.slow
+
 ONE = {"account_id": "main", "instrument_id": BTC}
 SUMMED = ("quantity", "cost", "realized", "rounding", "fee_cost", "funding", "income", "transferred", "fees_settle")
 INVERSE = "XBTUSD.SIM"

@@ -11,6 +11,8 @@ from api import cli
 from api.settings import Settings
 from tests.api.client import BTC, fill
 
+pytestmark = pytest.mark.slow
+
 DAY = "2026-01-02"
 
 

@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import httpx
+import pytest
 
 from adapters.postgres.scopes import Scope
 from domain.access import rights
+
+pytestmark = pytest.mark.slow
 
 OPEN = {
     "/health",

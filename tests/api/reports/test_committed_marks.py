@@ -15,6 +15,8 @@ from api.parameters import Format
 from api.reports.digest import parse
 from tests.api.client import BTC, bought_and_sold
 
+pytestmark = pytest.mark.slow
+
 DIGEST = "Daybook-Report-Digest"
 
 

@@ -19,6 +19,8 @@ from projections.storage.tables import Rows
 from tests.projections.running import TIMEOUT_S, following, until
 from tests.records import records
 
+pytestmark = pytest.mark.slow
+
 YOUNG, MIDDLE = 100, 2  # Python's thresholds, lower, so that a little makes much of it
 EVENTS = 40
 FULL = 2

@@ -30,6 +30,8 @@ from tests.databases import url_of_database
 from tests.desk import Desk
 from tests.projections.running import FIFO, TIMEOUT_S, all_rows, changed, empty, following, poisoned, trade, until
 
+pytestmark = pytest.mark.slow
+
 OLD_PLACE = "INSERT INTO read.progress (projection, version, seq) VALUES (:name, :version, :seq)"
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal as D
 from typing import Any, get_args
 
 import httpx
+import pytest
 
 from api.daybook import Daybook
 from api.intake.venue_reports.parsing import SCHEMAS, VENUE_REPORT
@@ -13,6 +14,8 @@ from domain.ledger import Report, scan
 from tests.api.client import BTC, fill, listing
 from tests.api.command_line import Run, parsed
 from tests.derived import derived
+
+pytestmark = pytest.mark.slow
 
 AT = "2026-01-02T03:04:05Z"
 CONTRADICTION = "one id has one content"
