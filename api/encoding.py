@@ -53,7 +53,7 @@ _PLAIN = frozenset((str, int, bool, type(None)))
 
 def plain(value: Any) -> Any:
     """Return the value in the types of JSON: text, integers, booleans, null, lists, objects."""
-    if type(value) in _PLAIN:  # most are; the rest is told apart one after the other
+    if type(value) in _PLAIN:  # most are
         return value
     match value:
         case None | bool() | int():

@@ -27,7 +27,7 @@ from tests.oracles import each
 from tests.projections.running import all_rows
 from tests.scenarios.importing.histories import KEY, NOW, imported, open_book
 
-pytestmark = pytest.mark.oracle
+pytestmark = [pytest.mark.oracle, pytest.mark.slow]
 FILLS = each("real_fills", "*_fills.csv")
 LOTS = each("real_fills", "expected_lots_*.csv")
 PLACES = 12

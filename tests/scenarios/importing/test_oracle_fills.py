@@ -23,7 +23,7 @@ from tests.derived import derived
 from tests.oracles import each
 from tests.scenarios.importing.histories import KEY, NOW, book, desk, imported, open_book
 
-pytestmark = pytest.mark.oracle
+pytestmark = [pytest.mark.oracle, pytest.mark.slow]
 FILLS = each("real_fills", "*_fills.csv")
 LOTS = each("real_fills", "expected_lots_*.csv")
 NET_FEE_CURRENCY = "USDT"
