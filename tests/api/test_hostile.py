@@ -167,16 +167,16 @@ def plain(path: str, parameters: list[dict[str, Any]]) -> tuple[dict[str, str], 
 
 
 class Turns:
-    """Hands out values for names: all of them for a rare name, a third in turn for one that many operations have."""
+    """Hands out values for names: all of them for a rare name, a fifth in turn for one that many operations have."""
 
     def __init__(self, names: Iterable[object]) -> None:
         self._count, self._turn = Counter(names), Counter[object]()
 
     def of(self, name: object, values: Sequence[Any]) -> Sequence[Any]:
-        if self._count[name] < 3:
+        if self._count[name] < 5:
             return values
         self._turn[name] += 1
-        return values[self._turn[name] % 3 :: 3]
+        return values[self._turn[name] % 5 :: 5]
 
 
 def test_no_parameter_makes_a_mistake_of_ours(desk: httpx.Client, schema: dict[str, Any]):

@@ -53,6 +53,14 @@ def arguments(name: str, parameters: dict[str, str]) -> list[str]:
 
 
 @pytest.fixture
+def desk(desk: httpx.Client) -> httpx.Client:
+    """The book records nothing by itself between two reports."""
+    quiet = desk.post("/v1/policies/MARKS/pause", json={"account_id": "firm", "reason": "reports are compared"})
+    assert quiet.is_success
+    return desk
+
+
+@pytest.fixture
 def book(desk: httpx.Client, daybook: Daybook) -> httpx.Client:
     """Trades with fees in two currencies, valued at a mark, a limit, and an account without anything."""
     bought_and_sold(desk)
