@@ -13,7 +13,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.api.client import fill, order
 
-EXAMPLES_MAX = 5
+EXAMPLES_MAX = 3
 
 
 def test_every_operation_is_described_with_its_problems_and_its_key(client: httpx.Client):

@@ -54,7 +54,7 @@ marks = st.none() | st.sampled_from([D(80), D(100), D("123.457")])
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, phases=[Phase.generate])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=9, phases=[Phase.generate])
 @given(
     fill_days, costings, st.tuples(st.integers(0, 20), st.integers(1, 40)), st.integers(0, 10), st.tuples(*[marks] * 4)
 )

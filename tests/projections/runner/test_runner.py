@@ -37,7 +37,7 @@ def seqs(runner: Runner) -> set[int]:
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=7)
 @given(days | order_days, costings, st.lists(st.integers(0, 40), max_size=3), st.integers(1, 30))
 def test_followed_rebuilt_and_replayed_rows_are_the_same(
     projector: sa.Engine, day: list[tuple[int, ...]], costing: Costing, stops: list[int], batch_events_max: int

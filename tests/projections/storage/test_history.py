@@ -52,7 +52,7 @@ def _replayed(desk: Desk) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=6)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=4)
 @given(
     days, costings, st.lists(st.integers(0, 40), max_size=3), st.integers(1, 60), st.integers(0, 20) | st.just(10_000)
 )
@@ -110,7 +110,7 @@ def test_pages_of_a_past_moment_follow_each_other(traded: Desk, projector: sa.En
         (positions.positions, POSITION),
     )  # fmt: skip
     with projector.connect() as connection:
-        for seq in range(0, traded.log.head().seq + 1, 5):
+        for seq in range(0, traded.log.head().seq + 1, 9):
             source = AsOf(connection, seq)
             for select, by in selects:
                 assert paged(source, select, by) == select(source, limit=None)
