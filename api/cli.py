@@ -182,7 +182,7 @@ def serve(
             note(f"Nothing is recorded: {ClockInDoubt(doubt)}")
         if settings.tls_cert is None and is_public(settings.host):
             note(f"Warning: {PLAIN_HTTP}")
-        app = create_app(daybook, follows=follows, url=settings.advertised_url or url)
+        app = create_app(daybook, follows=follows, is_accompanied=True, url=settings.advertised_url or url)
         config = configured(app, settings, timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX)
         for ending in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises the signal again after its shutdown
             signal.signal(ending, _end)

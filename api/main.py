@@ -1,7 +1,7 @@
 """The composition root: Daybook's parts, and the HTTP service over them."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from math import inf
 from typing import Any
 
@@ -40,6 +40,7 @@ from api.intake.venue_reports import parsing as venue_reports
 from api.operations import access_http, privacy_http
 from api.operations import http as operations_http
 from api.operations.bounds import Bounded
+from api.operations.companion import accompanied, in_threads
 from api.operations.shared import Shared
 from api.read_models import http as read_models_http
 from api.read_models import journal_http
@@ -81,19 +82,22 @@ that begins with one.
 """
 
 
-def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, url: str = "") -> FastAPI:
+def create_app(
+    daybook: Daybook, *, demo: bool = False, follows: bool = True, is_accompanied: bool = False, url: str = ""
+) -> FastAPI:
     """Return the HTTP service over an open Daybook; the read models follow the log if it `follows`. Policies act.
 
+    If it `is_accompanied`, a process beside it folds read models and seals (`api.operations.companion`), else threads.
     In a `demo` a caller without a key may read, and trade as the actor `demo`. `url` is where it can be reached.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
-        following = daybook.following() if follows else nullcontext()
+        beside = accompanied if is_accompanied else in_threads
         reads = app.state.reads.running()
         reacting, counting = daybook.reacting(), counting_down(daybook)
-        with daybook.leading(url), following, reacting, counting, daybook.sealing(), daybook.watching(), reads:
+        with daybook.leading(url), beside(daybook, follows=follows), reacting, counting, daybook.watching(), reads:
             yield
 
     app = FastAPI(

@@ -29,6 +29,7 @@ from benchmarks.lines import line
 SECONDS, ROUNDS = 2.0, 10
 CLIENTS = 64
 COMMITS = 300  # a round
+WARM_SECONDS = 4.0  # by then the companion is ready
 SETTLE_SECONDS = 0.3  # between turns, not measured
 ORDERS, NO_OP = "/v1/orders", "/v1/no-op"
 ACCOUNTS = ("north", "south", "east", "west")
@@ -116,7 +117,7 @@ def serve() -> None:
         for account in ACCOUNTS:
             daybook.writer.request(opening(daybook, account, "USDT", Costing()), actor=me)
         key = daybook.keys.issue("client", [Scope.TRADE])
-        app = create_app(daybook)
+        app = create_app(daybook, is_accompanied=True)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         print(json.dumps({"url": url, "key": key}), flush=True)
         uvicorn.Server(configured(app, settings)).run(sockets=[listening])
@@ -196,7 +197,7 @@ def main(seconds: float, rounds: int) -> None:
     with server() as (url, home), served(url, home) as (place, key, pid):
         client = Client(place, key, pid)
         for path in (ORDERS, NO_OP):
-            client.turn(path, CLIENTS, seconds, is_kept=False)
+            client.turn(path, CLIENTS, max(seconds, WARM_SECONDS), is_kept=False)
         commits = []
         for _ in range(rounds):
             for clients, path in itertools.product((CLIENTS, 1), (NO_OP, ORDERS)):

@@ -9,6 +9,7 @@ from adapters.upkeep.supervisor import Supervisor, Task
 
 CHANNEL = "daybook_log"  # an append notifies it with its last seq
 PAUSE_SECONDS_MAX = 2.0
+DRAIN_SECONDS = 0.5  # while nobody waits, notices are read this often: to read each would cost more than it tells
 LOOK_SECONDS = 10.0  # without a notice the end of the log is read this often: a connection can die unseen
 HEAD_SEQ = "SELECT coalesce(max(notification_id), 0) FROM ledger.events"
 
@@ -25,6 +26,8 @@ class Listener:
         self._task: Task | None = None
         self._wakes = 0
         self._closing = threading.Event()
+        self._waiting = 0  # callers of `wait`
+        self._is_awaited = threading.Event()  # while there are any, or it closes
         self._wake_read, self._wake_write = -1, -1  # a pipe: closing the write end ends the thread's select
 
     def wait(self, after: int, timeout_s: float) -> int:
@@ -36,9 +39,16 @@ class Listener:
                     "listener", self._listen, is_needed=True, pause_seconds_max=PAUSE_SECONDS_MAX
                 )
             wakes = self._wakes
-            self._changed.wait_for(
-                lambda: self._seq > after or self._wakes > wakes or self._closing.is_set(), timeout_s
-            )
+            self._waiting += 1
+            self._is_awaited.set()
+            try:
+                self._changed.wait_for(
+                    lambda: self._seq > after or self._wakes > wakes or self._closing.is_set(), timeout_s
+                )
+            finally:
+                self._waiting -= 1
+                if not self._waiting and not self._closing.is_set():
+                    self._is_awaited.clear()
             return self._seq
 
     def wake(self) -> None:
@@ -53,6 +63,7 @@ class Listener:
             if self._closing.is_set():
                 return
             self._closing.set()
+            self._is_awaited.set()
             self._changed.notify_all()
         if self._task is not None:
             self._task.stopping.set()
@@ -73,7 +84,8 @@ class Listener:
                 if is_due:
                     self._receive(connection.execute(HEAD_SEQ).fetchone())
                 task.succeeded()
-                is_due = not selector.select(LOOK_SECONDS)
+                is_awaited = self._is_awaited.wait(DRAIN_SECONDS)
+                is_due = not selector.select(LOOK_SECONDS if is_awaited else 0) and is_awaited
 
     def _receive(self, row: tuple[int, ...] | None) -> None:
         with self._changed:

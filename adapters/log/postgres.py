@@ -22,6 +22,7 @@ from psycopg.rows import TupleRow, tuple_row
 from adapters.log.continuity import check_continues
 from adapters.log.listener import CHANNEL, Listener
 from adapters.log.snapshots import StoredSnapshots
+from adapters.log.tail import Tail
 from adapters.postgres import connections
 from adapters.postgres.connections import Connection, Role
 from adapters.postgres.pool import Pool
@@ -289,6 +290,7 @@ class PostgresLog:
         self._listener = Listener(url, role, upkeep)
         datastore = LogDatastore(url, role)
         self.recorder = LogRecorder(datastore)
+        self.tail = Tail()
         self.snapshots = StoredSnapshots(url, datastore.connections, upkeep, is_writing=role is Role.WRITER)
 
     def __enter__(self) -> Self:
@@ -370,6 +372,10 @@ class PostgresLog:
         rows = self._rows(SLICE_OF_TOPICS, list(topics), after, upto, limit)
         _check_gapless(after, len(rows), rows[-1][0] if rows else 0)
         return [Logged(seq, decode(topic, state)) for seq, topic, state in rows if state is not None]
+
+    def recent(self, after: int, upto: int) -> list[Logged] | None:
+        """Return the events with `after` < seq <= `upto` as this process has committed them; None unless it has all."""
+        return self.tail.between(after, upto)
 
     def stored(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Stored]:
         """Like `select`, undecoded: the rows as stored, to hash or to pass on."""

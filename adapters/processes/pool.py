@@ -164,7 +164,7 @@ class Workers:
             worker.close()
 
     def _started(self) -> Worker:
-        _ensure_server()
+        ensure_server()
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=serve, args=(self._opener, theirs), daemon=True, name=self._name)
         process.start()
@@ -172,7 +172,7 @@ class Workers:
         return Worker(process, ours)
 
 
-def _ensure_server() -> None:
+def ensure_server() -> None:
     """Start the server process that workers are forked from; it imports nothing from the current directory."""
     with _starting:
         before = os.environ.get(_SAFE_PATH)

@@ -100,6 +100,11 @@ class Watch:
         self._sealing_watch = SealingWatch()
         self._sealing: Sealing | None = None
 
+    def add(self, more: Callable[[], list[Health]]) -> None:
+        """Add what returns the health of further tasks."""
+        before = self._more
+        self._more = lambda: [*before(), *more()]
+
     @property
     def sealing(self) -> Sealing | None:
         """How far sealing was at the last look; None before the first."""

@@ -194,6 +194,7 @@ class GroupCommit:
         finally:
             with self._lock:
                 self._leading.clear()
+                self._log.tail.clear()
                 waiting = [*self._unanswered, *self._ready, *self._queue]
                 self._unanswered = []
                 self._ready.clear()
@@ -316,6 +317,7 @@ class GroupCommit:
         self._unlock(term)
         self._attempts = 0
         self._seq = batch.head
+        self._log.tail.extend(batch.after, batch.unit.records)
         self._known.keep(batch.unit.states)
         self._known.executed = {}
         self._remember(batch.kept.values())

@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import sqlalchemy as sa
 
-from domain.ledger import schema
+from domain.ledger import Logged, schema
 from domain.reactions.catalog import PROCESSES
 from domain.reactions.process import Process, Send
 from projections.reactions import places
@@ -29,6 +29,13 @@ WAIT_S = 1.0  # without a notice the log is polled this often, and so are cleare
 WAIT_S_MIN = 0.005
 PASS_S = 0.05  # between passes, so that under load they read many events at a time
 STANDBY_S = 0.25  # how often a process that does not lead looks whether it does
+
+
+class RecentLog(FollowableLog, Protocol):
+    """A log that has its newest events at hand."""
+
+    def recent(self, after: int, upto: int) -> list[Logged] | None:
+        """Return the events with `after` < seq <= `upto`; None unless all of them are at hand."""
 
 
 class Progress(NamedTuple):
@@ -61,7 +68,7 @@ class ReactionRunner:
 
     def __init__(
         self,
-        log: FollowableLog,
+        log: RecentLog,
         engine: sa.Engine,
         send: Send,
         *,
@@ -146,7 +153,9 @@ class ReactionRunner:
             return False
         after = min(follower.seq for follower in running)
         upto = min(after + BATCH_EVENTS_MAX, head)
-        batch = self._log.select(after=after, upto=upto, limit=BATCH_EVENTS_MAX, topics=self._topics)
+        batch = self._log.recent(after, upto)
+        if batch is None:
+            batch = self._log.select(after=after, upto=upto, limit=BATCH_EVENTS_MAX, topics=self._topics)
         for follower in running:
             follower.read(batch, upto)
         return True

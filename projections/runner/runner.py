@@ -10,7 +10,8 @@ on when it is resumed, rebuilt, or followed by a newly started process.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
@@ -95,6 +96,10 @@ class Runner:
         self._moved = threading.Condition()
         self._waiting = 0  # readers
         self._awaited = threading.Event()  # while there are any
+        self._send_awaited: Callable[[bool], None] | None = None
+        self.on_moved: Callable[[], None] = lambda: None
+        """Called when rows have moved while a reader of another process waits for that."""
+        self._is_awaited_elsewhere = False
 
     def catch_up(self, on_progress: OnProgress = _unnoted) -> int:
         """Fold up to the log's end, or wait for the follower to do so; returns the seq reached.
@@ -218,9 +223,30 @@ class Runner:
         self._folded.append((now, max(follower.seq - before, 0)))
         while self._folded and self._folded[0][0] < now - RATE_S:
             self._folded.popleft()
+        self.moved()
+        if self._is_awaited_elsewhere:
+            self.on_moved()
+        return True
+
+    def moved(self) -> None:
+        """Have waiting readers look again: rows have moved, here or in the process that follows."""
         with self._moved:
             self._moved.notify_all()
-        return True
+
+    def link(self, send_awaited: Callable[[bool], None] | None) -> None:
+        """While another process follows for this one, have it know whether readers wait; None: it does no more."""
+        with self._moved:
+            self._send_awaited = send_awaited
+            if send_awaited is not None and self._waiting:
+                send_awaited(True)
+
+    def awaited(self, *, is_awaited: bool) -> None:
+        """Follow without a pause between passes while readers of another process wait."""
+        with self._moved:
+            self._is_awaited_elsewhere = is_awaited
+            self._set_awaited()
+        if is_awaited:
+            self.on_moved()  # what they wait for may have been folded just before
 
     def rate(self) -> int:
         """Return the events a second folded by this process over the last RATE_S."""
@@ -284,25 +310,42 @@ class Runner:
         """Wait until the projections (all, or those named) reach `seq`; False if out of time or one is stopped."""
         deadline = time.monotonic() + timeout_s
         wanted = set(names if names is not None else (projection.name for projection in self._projections))
-        while True:
-            waited = [at for name, at in self._places().items() if name in wanted]
-            if all(place.seq >= seq for place, _ in waited):
-                return True
-            left = deadline - time.monotonic()
-            if left <= 0 or any(error is not None and place.seq < seq for place, error in waited):
-                return False
-            self._wait_for_pass(min(left, POLL_S))
+        is_counted = False
+        with ExitStack() as waiting:
+            while True:
+                waited = [at for name, at in self._places().items() if name in wanted]
+                if all(place.seq >= seq for place, _ in waited):
+                    return True
+                left = deadline - time.monotonic()
+                if left <= 0 or any(error is not None and place.seq < seq for place, error in waited):
+                    return False
+                if not is_counted:
+                    waiting.enter_context(self._reader())
+                    is_counted = True
+                with self._moved:
+                    self._moved.wait(min(left, POLL_S))
 
-    def _wait_for_pass(self, seconds: float) -> None:
+    @contextmanager
+    def _reader(self) -> Iterator[None]:
+        """A reader waits inside the context: passes follow each other without a pause."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
         with self._moved:
-            self._waiting += 1
+            was, self._waiting = self._waiting, self._waiting + change
+            if self._send_awaited is not None and bool(was) != bool(self._waiting):
+                self._send_awaited(bool(self._waiting))
+            self._set_awaited()
+
+    def _set_awaited(self) -> None:
+        if self._waiting or self._is_awaited_elsewhere:
             self._awaited.set()
-            try:
-                self._moved.wait(seconds)
-            finally:
-                self._waiting -= 1
-                if not self._waiting:
-                    self._awaited.clear()
+        else:
+            self._awaited.clear()
 
     def rebuild(
         self,
