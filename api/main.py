@@ -87,17 +87,16 @@ def create_app(
 ) -> FastAPI:
     """Return the HTTP service over an open Daybook; the read models follow the log if it `follows`. Policies act.
 
-    If it `is_accompanied`, a process beside it folds read models and seals (`api.operations.companion`), else threads.
+    If it `is_accompanied`, a companion folds read models and seals (`api.operations.companion`), else threads.
     In a `demo` a caller without a key may read, and trade as the actor `demo`. `url` is where it can be reached.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
-        beside = accompanied if is_accompanied else in_threads
-        reads = app.state.reads.running()
-        reacting, counting = daybook.reacting(), counting_down(daybook)
-        with daybook.leading(url), beside(daybook, follows=follows), reacting, counting, daybook.watching(), reads:
+        folding = (accompanied if is_accompanied else in_threads)(daybook, follows=follows)
+        reads, counting = app.state.reads.running(), counting_down(daybook)
+        with daybook.leading(url), folding, daybook.reacting(), counting, daybook.watching(), reads:
             yield
 
     app = FastAPI(
@@ -121,9 +120,8 @@ def create_app(
         requests_http, forms_http, venue_reports_http, controls_http, capital_http, policies_http, stopping_http,
         access_http, privacy_http, *QUERIES, forms_queries_http, operations_http,
     )  # fmt: skip
-    routers = [part.router for part in parts]
-    for router in routers:
-        app.include_router(router)
+    for part in parts:
+        app.include_router(part.router)
     description = Shared(lambda: JSONResponse(app.openapi()).body, seconds=inf)
 
     @app.get("/openapi.json", include_in_schema=False)
@@ -131,7 +129,7 @@ def create_app(
         return Response(await description.get(), media_type="application/json")
 
     web.mount(app)
-    operations = [route for router in routers for route in router.routes]
+    operations = [route for part in parts for route in part.router.routes]
     bodies = [each.field_info.annotation for each in map(body_of, operations) if each is not None]
     app.state.decimals = decimals_of([*bodies, venue_reports.VenueReportSubmission])
     app.state.paths = paths = Paths([*operations, *app.routes])

@@ -142,7 +142,7 @@ def served(url: str, home: Path) -> Iterator[tuple[str, str, int]]:
 
 
 class Client:
-    """A process that sends: its turns, the rates and latencies, and the processor time of the service in each."""
+    """A process that sends: its turns, rates and latencies, and the processor time of the service's own process."""
 
     def __init__(self, url: str, key: str, pid: int) -> None:
         command = [sys.executable, "-m", "benchmarks.http", "send", url, key]
@@ -209,7 +209,7 @@ def main(seconds: float, rounds: int) -> None:
     used = [statistics.median(client.used[path, CLIENTS]) for path in (ORDERS, NO_OP)]
     p99 = [statistics.quantiles(client.took[path, CLIENTS], n=100)[-1] for path in (ORDERS, NO_OP)]
     note = (
-        f"p99 {p99[0]:.1f} and {p99[1]:.1f} ms; processor time of the service {used[0]:.2f} and {used[1]:.2f} ms each"
+        f"p99 {p99[0]:.1f} and {p99[1]:.1f} ms; the service's own process used {used[0]:.2f} and {used[1]:.2f} ms each"
     )
     line(f"orders over HTTP, {CLIENTS} clients", rate, "1/s", peer="no-op", peer_value=no_op, note=note)
     p50, quick = (statistics.median(client.took[path, 1]) for path in (ORDERS, NO_OP))

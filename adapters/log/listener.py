@@ -9,7 +9,7 @@ from adapters.upkeep.supervisor import Supervisor, Task
 
 CHANNEL = "daybook_log"  # an append notifies it with its last seq
 PAUSE_SECONDS_MAX = 2.0
-DRAIN_SECONDS = 0.5  # while nobody waits, notices are read this often: to read each would cost more than it tells
+DRAIN_SECONDS = 0.5  # while no caller waits, notices are read this often, many at a time
 LOOK_SECONDS = 10.0  # without a notice the end of the log is read this often: a connection can die unseen
 HEAD_SEQ = "SELECT coalesce(max(notification_id), 0) FROM ledger.events"
 

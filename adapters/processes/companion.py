@@ -68,6 +68,10 @@ class Companion:
             if poll.poll(0):
                 self._pipe.send(message)
 
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
     def close(self) -> None:
         """End it: it finishes what it is at, for END_SECONDS_MAX at most."""
         with self._sending:

@@ -18,6 +18,7 @@ import structlog
 from pydantic import SecretStr
 
 from adapters.processes.companion import Companion
+from adapters.processes.pool import WorkerEnded
 from adapters.upkeep.supervisor import Health, Task
 from api.daybook import FOLLOW_STOP_SECONDS_MAX, PAUSE_SECONDS_MAX, Daybook
 from api.http.read_worker import MODULES
@@ -29,6 +30,7 @@ NAME = "companion"
 AFTER_SECONDS = 3.0  # the start itself is not slowed by loading the code a second time
 HEALTH_SECONDS = 1.0
 POLL_SECONDS = 0.25
+SILENT_SECONDS_MAX = 20.0  # it hangs
 MOVED = "moved"  # sent by the companion: read models have moved
 READY = "ready"
 
@@ -107,14 +109,24 @@ class _Beside:
         return None
 
     def _relay(self, companion: Companion, task: Task) -> None:
+        received_at = time.monotonic()
         while not task.stopping.is_set():
             message = companion.receive(POLL_SECONDS)
-            task.idle()
+            if message is not None:
+                received_at = time.monotonic()
             if message == MOVED:
                 self._daybook.runner.moved()
             elif message is not None:
-                self.health = message
+                self.health = self._named(message)
                 task.succeeded()
+            elif time.monotonic() - received_at > SILENT_SECONDS_MAX:
+                companion.kill()
+                raise WorkerEnded(f"the companion sent nothing for {SILENT_SECONDS_MAX:.0f} s and was killed")
+
+    def _named(self, health: list[Health]) -> list[Health]:
+        """Return the health of its tasks, each under a name that no task of the service has."""
+        ours = {one.task for one in self._daybook.upkeep.health()}
+        return [one._replace(task=f"{one.task} ({NAME})") if one.task in ours else one for one in health]
 
 
 def _body(daybook: Daybook, *, follows: bool) -> partial[None]:

@@ -32,10 +32,10 @@ STANDBY_S = 0.25  # how often a process that does not lead looks whether it does
 
 
 class RecentLog(FollowableLog, Protocol):
-    """A log that has its newest events at hand."""
+    """A log that keeps its newest events in memory."""
 
     def recent(self, after: int, upto: int) -> list[Logged] | None:
-        """Return the events with `after` < seq <= `upto`; None unless all of them are at hand."""
+        """Return the events with `after` < seq <= `upto`; None unless memory has all of them."""
 
 
 class Progress(NamedTuple):
