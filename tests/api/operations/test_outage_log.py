@@ -32,6 +32,7 @@ def test_an_outage_is_one_line_with_counts_and_one_when_it_is_over(home: Path) -
         assert [line["event"] for line in meanwhile] == ["the database is away"], meanwhile
         embedded.start(home, durable=False)
         service.until_ready()
+        until(lambda: "the database is back" in log.read_text())
         after = [json.loads(line) for line in log.read_text().splitlines()[before + 1 :]]
         (back,) = [line for line in after if line["event"] == "the database is back"]
         assert back["failed"]["requests"] > 20 and {"follower", "sealer", "writer"} <= back["failed"].keys()
