@@ -30,6 +30,12 @@ class Desk(NamedTuple):
     strategy_id: str
     position_side: PositionSide = PositionSide.BOTH
 
+    def directions(self, longest: Decimal, shortest: Decimal) -> tuple[Decimal, Decimal]:
+        """What it adds to the long and to the short direction: a leg of hedge mode adds to its own alone."""
+        if self.position_side is PositionSide.BOTH:
+            return longest, shortest
+        return max(longest, ZERO), min(shortest, ZERO)
+
 
 class Hold(Struct, frozen=True, gc=False):
     """The quantity a working order still holds. `change_id` names the last replacement that was checked.
@@ -237,9 +243,8 @@ class Exposure(Struct, frozen=True, gc=False):
         contract = None
         for desk, cell in self.of(instrument_id):
             if strategy_id in (None, desk.strategy_id):
-                is_leg = desk.position_side is not PositionSide.BOTH
-                longest += max(cell.longest, ZERO) if is_leg else cell.longest
-                shortest += min(cell.shortest, ZERO) if is_leg else cell.shortest
+                directions = desk.directions(cell.longest, cell.shortest)
+                longest, shortest = longest + directions[0], shortest + directions[1]
                 contract = cell.contract or contract
         return exact(max(abs(longest), abs(shortest))), contract
 

@@ -5,7 +5,7 @@ an option its premium in settlement currency. Positions are valued at marks; eac
 price and the mark, of inverse contracts at the mark; an order as `domain.risk.valuing` says.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple, assert_never
@@ -128,6 +128,10 @@ def _with_instrument(scope: Scope, instrument_id: str) -> Scope:
     return Scope(scope.strategy_id, instrument_id, scope.venue, scope.asset)
 
 
+def _every_desk(desk: Desk) -> bool:
+    return True
+
+
 def _widest(sides: tuple[Decimal, Decimal]) -> Decimal:
     return max(abs(sides[0]), abs(sides[1]))
 
@@ -214,7 +218,7 @@ class Meter(NamedTuple):
                 return {name: self.exposure.widest(scope.strategy_id, name)[0] for name in self._instruments(scope)}
             case Measure.MAX_POSITION_NOTIONAL:
                 return {
-                    name: _widest(self._sides(_with_instrument(scope, name), currency or ""))
+                    name: self._widest_position(_with_instrument(scope, name), currency or "")
                     for name in self._instruments(scope)
                 }
             case Measure.MAX_NET_EXPOSURE:
@@ -379,10 +383,21 @@ class Meter(NamedTuple):
         return Usage(exact(used), exact(used + sign * order.added), is_signed=True)
 
     def _position_notional(self, scope: Scope, currency: str | None, order: Intent) -> Usage:
-        return self._net(_with_instrument(scope, order.instrument_id), currency, order)
+        """As `_position` in money: the other leg of hedge mode gives no room."""
+        return self._net(_with_instrument(scope, order.instrument_id), currency, order, counts=order.counts)
 
-    def _net(self, scope: Scope, currency: str | None, order: Intent) -> Usage:
-        used = self._side(self._sides(scope, currency or ""), order)
+    def _widest_position(self, scope: Scope, currency: str) -> Decimal:
+        """As `Exposure.widest` in money, of one instrument."""
+        longest = shortest = ZERO
+        for name, desk, cell in self._cells(scope):
+            directions = desk.directions(*self._sides_of(name, desk, cell, currency))
+            longest, shortest = longest + directions[0], shortest + directions[1]
+        return exact(_widest((longest, shortest)))
+
+    def _net(
+        self, scope: Scope, currency: str | None, order: Intent, *, counts: Callable[[Desk], bool] = _every_desk
+    ) -> Usage:
+        used = self._side(self._sides(scope, currency or "", counts), order)
         added = self._added(order, currency or "")
         return Usage(used, exact(used + self._side(added[1], order) - self._side(added[0], order)), is_signed=True)
 
@@ -415,12 +430,15 @@ class Meter(NamedTuple):
         sides = (self._sides_of(name, desk, cell, currency) for name, desk, cell in self._cells(scope))
         return exact(sum((_widest(each) for each in sides), ZERO))
 
-    def _sides(self, scope: Scope, currency: str) -> tuple[Decimal, Decimal]:
+    def _sides(
+        self, scope: Scope, currency: str, counts: Callable[[Desk], bool] = _every_desk
+    ) -> tuple[Decimal, Decimal]:
         """What is held with all working buys filled and no sell, and the other way round; the sum, signed."""
         longest = shortest = ZERO
         for name, desk, cell in self._cells(scope):
-            sides = self._sides_of(name, desk, cell, currency)
-            longest, shortest = longest + sides[0], shortest + sides[1]
+            if counts(desk):
+                sides = self._sides_of(name, desk, cell, currency)
+                longest, shortest = longest + sides[0], shortest + sides[1]
         return exact(longest), exact(shortest)
 
     def _sides_of(self, instrument_id: str, desk: Desk, cell: Cell, currency: str) -> tuple[Decimal, Decimal]:
