@@ -57,6 +57,10 @@ _CHECKS = [
          "a market order needs a fresh mark of {instrument_id}, and none is on record; record one with POST /v1/marks"),
     Rule(Code.MARK_MISSING, "a mark to hold a price against",
          "PRICE_COLLAR needs a fresh mark of {instrument_id}, and none is on record; record one with POST /v1/marks"),
+    Rule(Code.CONVERSION_MISSING, "a mark above zero to convert by",
+         "the mark {price} of {instrument_id} converts no currencies: it is not above zero", "price"),
+    Rule(Code.MARK_VALUE, "a reference other than zero to hold a price against",
+         "the price {price} cannot be held against a reference of zero", "price"),
     Rule(Code.MARK_STALE, "a fresh mark",
          "the newest mark of {instrument_id}[, {price},] is {age_ms} ms old, and may be {age_max_ms} ms old; record a"
          " newer one with POST /v1/marks", "age_ms", limit="age_max_ms"),
@@ -279,6 +283,7 @@ _CONTROLS = [
     Rule(Code.CONVERSION_CONTRACT, "currencies are converted by spot or a perpetual",
          "{instrument_id} converts no currencies: only spot and perpetuals do"),
     Rule(Code.MARK_VALUE, "a mark above zero", "the mark {price} of {instrument_id} is not above zero", "price"),
+    Rule(Code.MARK_VALUE, "a mark of zero or above", "the mark {price} of {instrument_id} is below zero", "price"),
     Rule(Code.MARK_VALUE, "one mark an instrument", "two marks of {instrument_id} are given"),
 ]  # fmt: skip
 

@@ -7,7 +7,7 @@ conflicts on a stream's version, and is decided again. Opening an account writes
 account is missed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal, DecimalException
@@ -20,7 +20,7 @@ from domain import instrument, names, position, risk
 from domain.account import Account
 from domain.errors import RequestRefused
 from domain.holdings import balances
-from domain.instrument import Contract
+from domain.instrument import Contract, Instrument
 from domain.ledger import accounts, orders
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.order import CancelOrders, Order, OrderKey, OrdStatus
@@ -165,12 +165,26 @@ def carry_out(work: UnitOfWork, request: SettingRequest, marks: Marks, actor: st
         case AssessMarks():
             if request.account_id == FIRM and not known.needs_watch:
                 raise RequestRefused("a firm with limits; set one first", account_id=FIRM)
+            _check_marks(work, request.marks)
             request = _with_facts(work, request, {request.account_id: known}, marks)[request.account_id]
         case _:
             pass
     work.record(stream, risk.decide(known, request))
     if request.account_id == FIRM:
         _watch(work, known, request.transact_time)
+
+
+def _check_marks(work: UnitOfWork, found: Iterable[Mark]) -> None:
+    """Check that instruments may have their marks' prices; of one that is not listed, above zero."""
+    for mark in found:
+        if not mark.price.is_finite() or mark.price > 0:
+            continue
+        listed: Instrument | None = work.state(instrument.stream(mark.instrument_id))
+        if listed is not None and listed.contract.has_price(mark.price):
+            continue
+        if listed is not None and listed.contract.has_price(ZERO):
+            raise RequestRefused("a mark of zero or above", instrument_id=mark.instrument_id, price=mark.price)
+        raise RequestRefused("a mark above zero", instrument_id=mark.instrument_id, price=mark.price)
 
 
 def fire(work: UnitOfWork, request: FireDeadManSwitch, actor: str) -> None:

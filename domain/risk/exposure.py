@@ -57,8 +57,8 @@ class Hold(Struct, frozen=True, gc=False):
 
     @property
     def at_price(self) -> Decimal:
-        """Its quantity times its own price, 0 if that is unknown."""
-        return ZERO if self.price is None else self.quantity * self.price
+        """Its quantity times the size of its own price, 0 if that is unknown."""
+        return ZERO if self.price is None else self.quantity * abs(self.price)
 
     def less(self, released: Decimal) -> "Hold":
         """The hold with `released` less."""
@@ -118,7 +118,8 @@ class Cell(Struct, frozen=True, gc=False):
     """One desk in one instrument. `opening` is its holding at the start, `day_from`, of the trading day.
 
     `buying` and `selling` are the unsigned quantities that its `orders` working orders hold, `buying_at` and
-    `selling_at` the sums of these times the own prices, which lie between the two `buy_prices` or `sell_prices`.
+    `selling_at` the sums of these times the sizes of the own prices, which lie between the two `buy_prices` or
+    `sell_prices`.
     """
 
     contract: Contract | None = None
@@ -266,7 +267,7 @@ class Exposure(Struct, frozen=True, gc=False):
         added = hold.quantity - (known.quantity if known else ZERO)
         at_price = hold.at_price - (known.at_price if known else ZERO)
         orders = is_held - (known is not None)
-        cell = cell.with_held(hold.side, added, orders, contract, at_price=at_price, price=hold.price or ZERO)
+        cell = cell.with_held(hold.side, added, orders, contract, at_price=at_price, price=abs(hold.price or ZERO))
         holds = self.holds.put(key, hold) if is_held else self.holds.drop(key)
         return Exposure(self._with_cell(desk, hold.instrument_id, cell), holds)
 

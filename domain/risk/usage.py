@@ -339,7 +339,7 @@ class Meter(NamedTuple):
             price = valued.price
         known: Hold | None = self.exposure.holds.get(order.key)
         was = known.price if known is not None else None
-        return max((each for each in (price, was) if each is not None), default=None)
+        return max((each for each in (price, was) if each is not None), key=abs, default=None)
 
     def _cells(self, scope: Scope) -> Iterator[tuple[str, Desk, Cell]]:
         if scope.instrument_id is None:
@@ -372,7 +372,9 @@ class Meter(NamedTuple):
         reference = order.stop_px
         if reference is None:
             reference = self.prices.mark(order.instrument_id, "a mark to hold a price against").price
-        return divide(max(order.side.sign * (order.price - reference), ZERO), reference)
+        if not reference:
+            raise RequestRefused("a reference other than zero to hold a price against", price=order.price)
+        return divide(max(order.side.sign * (order.price - reference), ZERO), abs(reference))
 
     def _position(self, scope: Scope, order: Intent) -> Usage:
         sign = order.side.sign
@@ -455,18 +457,22 @@ class Meter(NamedTuple):
         return exact(longest + dearer), exact(shortest - cheaper)
 
     def _dearer(self, instrument_id: str, desk: Desk, cell: Cell, side: Side) -> Decimal:
-        """What the working orders of one side hold, times by how much the price of each is above the mark."""
+        """What the working orders of one side hold, times by how much the size of each price is above the mark's."""
         is_buy = side is Side.BUY
         held, prices = cell.held(side), cell.buy_prices if is_buy else cell.sell_prices
         if not held or prices is None or not prices[1]:
             return ZERO
-        mark = self.prices.price(instrument_id)
+        mark = abs(self.prices.price(instrument_id))
         if prices[1] <= mark:
             return ZERO
         if prices[0] >= mark:
             return exact((cell.buying_at if is_buy else cell.selling_at) - held * mark)
         holds = self.exposure.held_by(desk, instrument_id, side)
-        above = (hold.quantity * (hold.price - mark) for hold in holds if hold.price is not None and hold.price > mark)
+        above = (
+            hold.quantity * (abs(hold.price) - mark)
+            for hold in holds
+            if hold.price is not None and abs(hold.price) > mark
+        )
         return exact(sum(above, ZERO))
 
     def _worth(self, quantity: Decimal, instrument_id: str, contract: Contract | None, currency: str) -> Decimal:

@@ -29,7 +29,7 @@ class StatedPosition(RequestBody):
 
     instrument_id: InstrumentId
     quantity: Number
-    avg_px: Positive | None = Field(None, description="the average entry price")
+    avg_px: Number | None = Field(None, description="the average entry price")
 
 
 class StatedOrder(RequestBody):
@@ -41,7 +41,7 @@ class StatedOrder(RequestBody):
     side: Side
     order_qty: Positive
     cum_qty: Number = ZERO
-    price: Positive | None = None
+    price: Number | None = None
 
 
 class StatedFill(RequestBody):
@@ -54,7 +54,7 @@ class StatedFill(RequestBody):
     instrument_id: InstrumentId
     side: Side
     last_qty: Positive
-    last_px: Positive
+    last_px: Number
     commission: Amount
     liquidity: Liquidity = Liquidity.UNKNOWN
     transact_time: VenueTime
