@@ -39,7 +39,7 @@ from domain.errors import InvalidInput
 from domain.marks import MarkOnRecord
 from domain.values import EPOCH, Mark
 from projections.analytics.valuation import Marks
-from projections.models import journal
+from projections.models import journal, reference_data
 from projections.models.positions import positions
 from projections.storage.rows import Source
 
@@ -331,8 +331,11 @@ def _marks(daybook: Daybook, report: Report, at: Reading, parameters: Parameters
             seen_by, moment = min(seen_by, end), min(moment, end)
         known |= aged(daybook, daybook.market.latest_all(seen_by, at.known), moment)
     known |= given_marks(list(parameters.mark))
-    held = {row["instrument_id"] for row in positions(at.source, **parameters.where._asdict())}
-    return {name: mark for name, mark in known.items() if name in held}
+    held = positions(at.source, **parameters.where._asdict())
+    named = {row["instrument_id"] for row in held}
+    if report.name != STATEMENT:
+        named |= reference_data.pairs(at.source).keys()
+    return {name: mark for name, mark in known.items() if name in named}
 
 
 def _root(daybook: Daybook, seq: int) -> str:
