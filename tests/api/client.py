@@ -11,6 +11,7 @@ import uvicorn
 from api.daybook import Daybook
 from api.http.server import configured
 from api.main import create_app
+from tests.api.own_writes import known
 
 START_SECONDS_MAX = 60
 BTC = "BTCUSDT.BINANCE"
@@ -44,7 +45,7 @@ def serving(daybook: Daybook, *, demo: bool = False) -> Iterator[str]:
     """The URL of a server over `daybook`."""
     app = create_app(daybook, demo=demo)
     config = configured(app, daybook.settings, host="127.0.0.1", port=0, timeout_graceful_shutdown=3)
-    with ThreadedServer(config).running() as url:
+    with ThreadedServer(config).running() as url, known(url, daybook.url):
         yield url
 
 

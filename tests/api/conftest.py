@@ -13,6 +13,7 @@ from api.settings import Settings
 from api.terminal.logs import log_to_stderr
 from tests.api.client import open_book, serving
 from tests.api.command_line import BTC, Run
+from tests.api.own_writes import Client
 from tests.databases import new_database
 
 
@@ -50,7 +51,7 @@ def client_for(server: str, daybook: Daybook) -> Iterator[Callable[..., httpx.Cl
         headers = {}
         if scopes:
             headers["Authorization"] = f"Bearer {daybook.keys.issue(actor, [Scope(scope) for scope in scopes])}"
-        clients.append(httpx.Client(base_url=server, headers=headers, timeout=30))
+        clients.append(Client(base_url=server, headers=headers, timeout=30))
         return clients[-1]
 
     yield made
