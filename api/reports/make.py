@@ -21,7 +21,7 @@ from api.daybook import Daybook
 from api.parameters import Format, Moment, given_marks
 from api.problems import Problem
 from api.read_models.selection import check_selection
-from api.read_models.snapshot import Reading, aged, reading
+from api.read_models.snapshot import Reading, aged, check_given, reading
 from api.reports import analyses
 from api.reports.analyses import Basis, Content
 from api.reports.arrow_copy import copied
@@ -330,7 +330,9 @@ def _marks(daybook: Daybook, report: Report, at: Reading, parameters: Parameters
             end = period_of(parameters.day, "day").end
             seen_by, moment = min(seen_by, end), min(moment, end)
         known |= aged(daybook, daybook.market.latest_all(seen_by, at.known), moment)
-    known |= given_marks(list(parameters.mark))
+    given = given_marks(list(parameters.mark))
+    check_given(daybook, given)
+    known |= given
     held = positions(at.source, **parameters.where._asdict())
     named = {row["instrument_id"] for row in held}
     if report.name != STATEMENT:
