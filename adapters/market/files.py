@@ -62,9 +62,9 @@ def read_market(
 ) -> MarketData:
     """Read the marks or funding rates of a file.
 
-    `contract` decides which prices there are, without it those above zero. `every` is the length of a candle, by default
-    the smallest distance between two of them. `quality` is by default CLOSE for candles and TRADE for trades. Raises
-    InvalidInput for any other file.
+    `contract` decides which prices there are, without it those above zero. `every` is the length of a candle, by
+    default the smallest distance between two of them. `quality` is by default CLOSE for candles and TRADE for trades.
+    Raises InvalidInput for any other file.
     """
     lines = _lines(path)
     if not lines:
