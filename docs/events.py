@@ -110,6 +110,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "count": ("", "the number of prices in the batch"),
     "counter_account_id": ("", "our own account on the other side of an internal transfer"),
     "counterparty": ("", "the other side of a transfer"),
+    "is_at_cost": ("", "what was sent left at the cost that it had"),
     "cum_cost": ("", "sum of last_qty x last_px, quote units"),
     "cum_qty": ("CumQty(14)", "quantity filled, base units or contracts"),
     "currency": ("Currency(15)", "currency or asset code"),

@@ -27,8 +27,9 @@ from msgspec.structs import replace
 
 from domain import names
 from domain.errors import RequestRefused
-from domain.values import EARLIEST, ONE, ZERO, divide, exact
+from domain.values import EARLIEST, ONE, PLACES_MAX, ZERO, divide, exact, rounded
 
+ROUNDED_DIGITS = 2  # the last digits of a cost, which may differ by as many roundings as booked it
 STREAM_NAMES_MAX = 4096  # cached: every fill needs its instrument's
 
 
@@ -107,12 +108,20 @@ class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
         return self.kind is Kind.LINEAR or price > 0 or (not price and self.kind is not Kind.INVERSE)
 
     def average_price(self, quantity: Decimal, cost: Decimal) -> Decimal | None:
-        """The price at which `quantity` is worth `cost`, to 18 places; None when flat."""
+        """The price at which `quantity` is worth `cost`, to 18 places; None when flat.
+
+        The parts of an inverse contract's cost are rounded at 18 places. Where one was, the average is known to as many
+        digits as the cost and no more: it is rounded to those, so that a price that came in is shown as it came.
+        """
         if not quantity or (self.kind is Kind.INVERSE and not cost):
             return None
-        if self.kind is Kind.INVERSE:
-            return divide(-quantity * self.contract_size, cost)
-        return divide(cost, quantity * self.contract_size)
+        if self.kind is not Kind.INVERSE:
+            return divide(cost, quantity * self.contract_size)
+        average = divide(-quantity * self.contract_size, cost)
+        digits = cost.adjusted() + PLACES_MAX - ROUNDED_DIGITS
+        known = rounded(average, min(max(digits - average.adjusted(), 0), PLACES_MAX))
+        is_rounded = cost.as_tuple().exponent <= ROUNDED_DIGITS - PLACES_MAX  # type: ignore[operator]
+        return known if is_rounded or (known and self.value(quantity, known) == cost) else average
 
     def funding(self, quantity: Decimal, mark_price: Decimal, rate: Decimal) -> Decimal:
         """The funding a holder of `quantity` receives at `rate`: longs pay shorts when the rate is above zero.

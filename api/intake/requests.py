@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from api.clock import now
 from domain import account, instrument
 from domain.account import Costing, OpenAccount
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, RequestRefused
 from domain.instrument import Contract, Instrument, Kind, ListInstrument, PutOrCall
 from domain.values import ONE, Mark
 
@@ -46,6 +46,21 @@ def check_marks(look: Callable[[str], Any], marks: Sequence[Mark]) -> None:
         if listed is None or not listed.contract.has_price(mark.price):
             rule = listed.contract.price_rule if listed is not None else "above zero of an instrument not listed"
             raise InvalidInput(f"marks[{number}].price", mark.price, f"{rule}, of {mark.instrument_id}")
+
+
+def check_order_prices(
+    look: Callable[[str], Any], instrument_id: str, price: Decimal | None, stop_px: Decimal | None
+) -> None:
+    """Check that an order's prices are above zero where not every number is a price. Raises InvalidInput."""
+    if all(value is None or value > 0 for value in (price, stop_px)):
+        return
+    listed: Instrument | None = look(instrument.stream(instrument_id))
+    try:
+        if listed is not None:
+            instrument.check_prices(listed.contract, price, stop_px)
+    except RequestRefused as refused:
+        ((field, value),) = refused.facts.items()
+        raise InvalidInput(field, value, "above zero") from refused
 
 
 class Listing(NamedTuple):

@@ -32,7 +32,7 @@ from api.http.fields import (
 from api.http.idempotency import IdempotencyKey, carried_out, carried_out_async, command, one
 from api.http.problem_responses import path_of, response, responses
 from api.intake.direct import DirectRoute
-from api.intake.requests import Listing, check_marks, opening
+from api.intake.requests import Listing, check_marks, check_order_prices, opening
 from api.operations.access_schemas import ProposalAnswer
 from api.problems import not_found, problem_of
 from api.read_models import schemas
@@ -279,6 +279,7 @@ async def submit_order(
     `cl_ord_id` to try again. Not on record are orders of an account or instrument that is not (UNKNOWN_ACCOUNT,
     UNKNOWN_INSTRUMENT), and a `cl_ord_id` that another order has (CL_ORD_ID_USED).
     """
+    check_order_prices(daybook.writer.state, body.instrument_id, body.price, body.stop_px)
     key = OrderKey(body.account_id, body.cl_ord_id)
     terms = OrderTerms(
         strategy_id=body.strategy_id, instrument_id=body.instrument_id, side=body.side, ord_type=body.ord_type,

@@ -1,6 +1,7 @@
 """Prices at and below zero: a linear contract may trade below zero, spot and options are given away."""
 
 from decimal import Decimal as D
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
@@ -68,3 +69,27 @@ def test_a_price_below_zero_counts_by_its_size():
     assert valued is not None
     assert (valued.price, valued.basis) == (-13, PriceBasis.MARK)
     assert LINEAR.notional(D(-2), D(-13)) == D("2.6")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 50_000), st.integers(1, 5)), min_size=1, max_size=30),
+    st.integers(2, 2_000_000).map(lambda n: D(n) / 2),
+    st.sampled_from([CostBasis.AVERAGE, CostBasis.FIFO]),
+)
+def test_an_inverse_price_that_came_in_is_shown_as_it_came(fills, price, basis):
+    contract = replace(INVERSE, contract_size=D(1))
+    reports = [fill(n, "BUY", str(quantity), str(price)) for n, (quantity, _) in enumerate(fills, 1)]
+    reports += [fill(99, "SELL", str(max(1, fills[0][0] // fills[0][1])), str(price + 1))]
+    state, _ = booked(reports, contract, Costing(basis))
+    assert not state.quantity or contract.average_price(state.quantity, state.book.cost) == price
+
+
+def test_the_average_of_an_inverse_position_has_the_digits_that_its_cost_has():
+    state, _ = booked(
+        [fill(1, "BUY", "3000", "16704"), fill(2, "BUY", "2000", "17000")], replace(INVERSE, contract_size=D(1))
+    )
+    exact = Fraction(5000) / (Fraction(3000, 16704) + Fraction(2000, 17000))
+    shown = INVERSE.average_price(state.quantity / 100, state.book.cost)
+    assert shown is not None
+    assert abs(Fraction(shown) - exact) < Fraction(1, 10**11)
