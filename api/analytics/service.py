@@ -69,7 +69,7 @@ def daily_pnl(
     bases = reference_data.base_currencies(at.source)
     wanted = {*bases.values(), *(row["currency"] for row in cash)}
     closings = closings_of(daybook, at, days, sums, currencies=wanted, valuing=valuing)
-    rows = daily.daily_pnl(sums, days, closings, bases, cash)
+    rows = daily.daily_pnl(sums, days, closings, bases, cash=cash)
     items = daily.breakdown(rows, by)
     if len(items) > ROWS_MAX:
         rule = f"an answer of at most {ROWS_MAX} rows: request fewer days, or name an account or an instrument"
@@ -266,7 +266,7 @@ def risk_report(
     held = positions.positions(at.source, **where._asdict())
     close = present_closing(daybook, at, [*held, *inputs.sums], valuing)
     cash = views.cash_of(at, where)
-    sized = exposure.holdings(held, cash, close, currency, reference_data.base_currencies(at.source))
+    sized = exposure.holdings(held, cash, close, currency, bases=reference_data.base_currencies(at.source))
     (valued,) = equity.valued_at_closes(inputs, up_to_now(at), [close], currency)
     worth = None if valued.equity is None else valued.equity + capital
     cuts: Sequence[AnyRow] = exposure.cut(sized, ())

@@ -212,7 +212,7 @@ def valued_at_closes(inputs: EquityInputs, days: Days, closings: Sequence[Closin
             for coin, amount in values.items():
                 _add(held_in_all, coin, amount)
             traded = {position["instrument_id"] for position in held}
-            known = _in(currency, held_in_all, close, lacking, traded)
+            known = _in(currency, held_in_all, close, lacking, own=traded)
             worth_ = known if is_complete else None
         reasons = tuple(f"{each} is lacking" for each in lacking)
         valued.append(Valued(in_cash, in_positions, worth_, reasons))

@@ -75,7 +75,7 @@ def reconciliation(
 ) -> list[ReconciliationRow]:
     """Return the lines of each day. `closings` has one more than there are days: the first is the opening."""
     accounts = {row["account_id"] for row in (*inputs.sums, *inputs.cash)}
-    rows = daily_pnl(inputs.sums, days, closings, dict.fromkeys(accounts, currency), inputs.cash)
+    rows = daily_pnl(inputs.sums, days, closings, dict.fromkeys(accounts, currency), cash=inputs.cash)
     by_day: dict[date, list[AnyRow]] = {day: [] for day in days.dates}
     for row in rows:
         by_day[row["day"]].append(row)
