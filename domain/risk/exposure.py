@@ -12,7 +12,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from domain.immutable import PersistentMap
 from domain.instrument import Contract
@@ -70,12 +71,15 @@ class Hold(Struct, frozen=True, gc=False):
 
 
 class Change(Struct, frozen=True, gc=False):
-    """The change by a booking, at the time it belongs to: signed quantity, cost, net gains by currency."""
+    """The change by a booking, at the time it belongs to: signed quantity, cost, net gains by currency; the cost of
+    what was transferred in without being paid for.
+    """
 
     at: datetime
     quantity: Decimal = ZERO
     cost: Decimal = ZERO
     gains: tuple[Money, ...] = ()
+    transferred: Decimal | UnsetType = UNSET
 
 
 class Holding(Struct, frozen=True, gc=False):
@@ -84,6 +88,12 @@ class Holding(Struct, frozen=True, gc=False):
     quantity: Decimal = ZERO
     cost: Decimal = ZERO
     gains: Mapping[str, Decimal] = {}
+    transferred: Decimal | UnsetType = UNSET  # at its cost, not paid for; not set: nothing
+
+    @property
+    def moved_in(self) -> Decimal:
+        """The cost of what was transferred in less out."""
+        return ZERO if self.transferred is UNSET else self.transferred
 
     def plus(self, change: Change) -> "Holding":
         """The holding with a change added."""
@@ -97,7 +107,10 @@ class Holding(Struct, frozen=True, gc=False):
                 else:
                     summed.pop(gain.currency, None)
             gains = summed
-        return Holding(exact(self.quantity + change.quantity), exact(self.cost + change.cost), gains)
+        transferred = self.transferred
+        if change.transferred is not UNSET:
+            transferred = exact(self.moved_in + change.transferred)
+        return Holding(exact(self.quantity + change.quantity), exact(self.cost + change.cost), gains, transferred)
 
 
 FLAT = Holding()
@@ -157,6 +170,11 @@ class Cell(Struct, frozen=True, gc=False):
     def widest(self) -> Decimal:
         """The larger of the two, unsigned."""
         return max(abs(self.longest), abs(self.shortest))
+
+    @property
+    def flat(self) -> "Cell":
+        """The cell with its working orders, and nothing held."""
+        return replace(self, now=FLAT, opening=FLAT)
 
     def with_held(
         self, side: Side, added: Decimal, orders: int, contract: Contract | None = None, *, at_price: Decimal = ZERO,

@@ -3,7 +3,7 @@
 A step sells base for quote at a pair's mark, or quote for base at its inverse. Of all paths over usable marks the one
 with the fewest steps is used, of equally short ones the first by its pairs' names. A pair whose mark is missing or
 older than allowed is not used; where no path is left, the rate names the pairs that would have made one. Currencies
-are equal (a stablecoin and its dollar) only where `equals` states it, and then they are, with any pairs or none.
+are equal (a stablecoin and its dollar) only where `equals` states it, and then they are, under any pairs.
 
 A coin that is traded in pairs of its `own` has its price from these, of several from the one with the shortest path;
 from other pairs only where these do not lead to the wanted currency. So a coin has one price in a statement, and that
