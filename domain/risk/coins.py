@@ -49,6 +49,10 @@ class Part(NamedTuple):
     if_bought: Decimal = ZERO
     if_sold: Decimal = ZERO
 
+    def is_of(self, asset: str | None) -> bool:
+        """Whether it is of an asset; of None, any is."""
+        return asset in (None, self.held.asset)
+
     def moved(self, side: Side) -> Decimal:
         """The change of its value if all orders of one side are filled."""
         return self.if_bought if side is Side.BUY else self.if_sold

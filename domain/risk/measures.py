@@ -132,5 +132,9 @@ class Scope(Struct, frozen=True):
             and self.asset in (None, asset)
         )
 
+    def of_instrument(self, instrument_id: str) -> "Scope":
+        """Return the scope narrowed to one instrument."""
+        return Scope(self.strategy_id, instrument_id, self.venue, self.asset)
+
 
 ANYWHERE = Scope()

@@ -123,32 +123,12 @@ class Usage(NamedTuple):
         return self.is_signed and abs(self.with_order) <= abs(self.used) and self.with_order * self.used >= 0
 
 
-def _with_instrument(scope: Scope, instrument_id: str) -> Scope:
-    return Scope(scope.strategy_id, instrument_id, scope.venue, scope.asset)
-
-
 def _every_desk(desk: Desk) -> bool:
     return True
 
 
-def _is_of(scope: Scope, part: Part) -> bool:
-    return scope.asset in (None, part.held.asset)
-
-
 def _widest(sides: tuple[Decimal, Decimal]) -> Decimal:
     return max(abs(sides[0]), abs(sides[1]))
-
-
-def _fraction(amount: Decimal, equity: EquityUsed) -> Decimal:
-    """An amount as a fraction of equity. Raises RequestRefused where that is not above zero."""
-    if not amount:
-        return ZERO
-    if equity.total <= 0:
-        raise RequestRefused(
-            "equity above zero", equity=equity.total, capital=equity.capital, gain=equity.gain,
-            currency=equity.currency, capital_basis=equity.basis,
-        )  # fmt: skip
-    return divide(amount, equity.total)
 
 
 class Meter(NamedTuple):
@@ -222,7 +202,7 @@ class Meter(NamedTuple):
                 return {name: self.exposure.widest(scope.strategy_id, name)[0] for name in self._instruments(scope)}
             case Measure.MAX_POSITION_NOTIONAL:
                 return {
-                    name: self._widest_position(_with_instrument(scope, name), currency or "")
+                    name: self._widest_position(scope.of_instrument(name), currency or "")
                     for name in self._instruments(scope)
                 }
             case Measure.MAX_NET_EXPOSURE:
@@ -231,12 +211,12 @@ class Meter(NamedTuple):
                 return {"": sum(self._gross(scope, currency or "").values(), ZERO)}
             case Measure.MAX_LEVERAGE:
                 equity = self.equity()
-                return {"": _fraction(sum(self._gross(scope, equity.currency).values(), ZERO), equity)}
+                return {"": equity.fraction(sum(self._gross(scope, equity.currency).values(), ZERO))}
             case Measure.MAX_CONCENTRATION:
                 equity = self.equity()
                 sizes = self._gross(scope, equity.currency)
                 assets = sorted({held.asset for held in sizes})
-                return {asset: _fraction(of_asset(asset, sizes), equity) for asset in assets}
+                return {asset: equity.fraction(of_asset(asset, sizes)) for asset in assets}
             case Measure.MAX_DAILY_LOSS:
                 return {"": max(-self.day_gain(scope, currency or ""), ZERO)}
             case Measure.MAX_DRAWDOWN:
@@ -388,7 +368,7 @@ class Meter(NamedTuple):
 
     def _position_notional(self, scope: Scope, currency: str | None, order: Intent) -> Usage:
         """As `_position` in money: the other leg of hedge mode gives no room."""
-        sides = self._sides(_with_instrument(scope, order.instrument_id), currency or "", order.counts)
+        sides = self._sides(scope.of_instrument(order.instrument_id), currency or "", order.counts)
         used = self._side(sides, order)
         added = self._added(order, currency or "")
         return Usage(used, exact(used + self._side(added[1], order) - self._side(added[0], order)), is_signed=True)
@@ -430,7 +410,7 @@ class Meter(NamedTuple):
             used, with_order = (exact(sum(each.values(), ZERO)) for each in (sizes, then))
         if equity is None:
             return Usage(used, with_order)
-        return Usage(_fraction(used, equity), _fraction(with_order, equity))
+        return Usage(equity.fraction(used), equity.fraction(with_order))
 
     def _side(self, sides: tuple[Decimal, Decimal], order: Intent) -> Decimal:
         return sides[0] if order.side is Side.BUY else sides[1]
@@ -454,15 +434,15 @@ class Meter(NamedTuple):
         before, after = (
             [*meter._parts_of(name, desk, cell, currency)] for meter, cell in zip((self, then), cells, strict=True)
         )
-        return [each for each in before if _is_of(scope, each)], [each for each in after if _is_of(scope, each)]
+        return [each for each in before if each.is_of(scope.asset)], [each for each in after if each.is_of(scope.asset)]
 
     def _parts(self, scope: Scope, currency: str) -> Iterator[Part]:
         """What is held in a scope, by cell and coin; of whole accounts their cash too."""
         for name, desk, cell in self._cells(Scope(scope.strategy_id, scope.instrument_id, scope.venue)):
-            yield from (each for each in self._parts_of(name, desk, cell, currency) if _is_of(scope, each))
+            yield from (each for each in self._parts_of(name, desk, cell, currency) if each.is_of(scope.asset))
         if scope.strategy_id is None and scope.instrument_id is None and scope.venue is None:
             for part in cash_parts(self.wallets):
-                if _is_of(scope, part) and not self._is_cash(part.held.account_id, part.held.asset, currency):
+                if part.is_of(scope.asset) and not self._is_cash(part.held.account_id, part.held.asset, currency):
                     yield part
 
     def _parts_of(self, name: str, desk: Desk, cell: Cell, currency: str) -> Iterator[Part]:
@@ -508,7 +488,7 @@ class Meter(NamedTuple):
             net += each.value + self._coin_worth(held, each.units, pairs, currency)
         up = down = ZERO
         for name, desk, cell in self._cells(Scope(scope.strategy_id, scope.instrument_id, scope.venue)):
-            own = [each for each in self._parts_of(name, desk, cell, currency) if _is_of(scope, each)]
+            own = [each for each in self._parts_of(name, desk, cell, currency) if each.is_of(scope.asset)]
             for side in Side if cell.orders else ():
                 change = moved(own, side)
                 up, down = up + max(change, ZERO), down + min(change, ZERO)
