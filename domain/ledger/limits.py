@@ -166,7 +166,7 @@ def carry_out(work: UnitOfWork, request: SettingRequest, marks: Marks, actor: st
         case AssessMarks():
             if request.account_id == FIRM and not known.needs_watch:
                 raise RequestRefused("a firm with limits; set one first", account_id=FIRM)
-            _check_marks(work, request.marks)
+            check_marks(work, request.marks)
             request = _with_facts(work, request, {request.account_id: known}, marks)[request.account_id]
         case _:
             pass
@@ -175,8 +175,8 @@ def carry_out(work: UnitOfWork, request: SettingRequest, marks: Marks, actor: st
         _watch(work, known, request.transact_time)
 
 
-def _check_marks(work: UnitOfWork, found: Iterable[Mark]) -> None:
-    """Check that instruments may have their marks' prices; of one that is not listed, above zero."""
+def check_marks(work: UnitOfWork, found: Iterable[Mark]) -> None:
+    """Check that instruments may have their marks' prices; of one not listed, above zero. Raises RequestRefused."""
     for mark in found:
         if not mark.price.is_finite() or mark.price > 0:
             continue
