@@ -37,8 +37,14 @@ def daybook(settings: Settings) -> Iterator[Daybook]:
 
 
 @pytest.fixture
-def server(daybook: Daybook) -> Iterator[str]:
-    with serving(daybook) as url:
+def reacts() -> bool:
+    """Whether policies act on what is recorded, about a second later; tests about them say so."""
+    return False
+
+
+@pytest.fixture
+def server(daybook: Daybook, *, reacts: bool) -> Iterator[str]:
+    with serving(daybook, reacts=reacts) as url:
         yield url
 
 

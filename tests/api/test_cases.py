@@ -54,7 +54,7 @@ def environment(
     with new_database(server_url, next(database_names), built_template) as url:
         settings = Settings(database_url=url, home=tmp_path_factory.mktemp("cases"), log_level="error")  # type: ignore[arg-type]
         log_to_stderr(settings)
-        with Daybook.open(settings) as daybook, serving(daybook) as service:
+        with Daybook.open(settings) as daybook, serving(daybook, reacts=True) as service:
             moved = tmp_path_factory.mktemp("moved")
             (moved / "sitecustomize.py").write_text(MOVED)
             yield _environment(daybook.keys.issue("cases", SCOPES), service, url, moved)
