@@ -192,6 +192,9 @@ _INSTRUMENTS = [
     Rule(Code.CONTRACT_SIZE, "a contract size changes ahead while nothing is held; amend it when it changes",
          "account {account_id} holds the contract, so its size is amended when it changes, and not ahead of"
          " {effective_at}"),
+    Rule(Code.CONTRACT_SIZE, "a contract changes while no order works; cancel them first",
+         "{working} orders of account {account_id} work in the instrument, {cl_ord_id} first; cancel them before its"
+         " contract changes", "working"),
     Rule(Code.CONTRACT_SIZE, "a contract size changes after what is on record",
          "effective_at {effective_at} is not after the last booking of account {account_id}, of {last}"),
     Rule(Code.CONTRACT_SIZE, "what is held is a number of the new contracts",
@@ -451,6 +454,8 @@ BREAKS = [
     Rule(Code.STATE_MISMATCH, "{} fits an order that is {}", "{0} does not fit an order that is {1}"),
     Rule(Code.STATUS_MISMATCH, "an order that the venue has as {} is so here",
          "the venue has the order as {0}, and it is not so here"),
+    Rule(Code.CONTRACT_SIZE, "a fill is on record when its contract's size changes",
+         "the fill is of before the contract's size changed, and arrived when what was held had been turned already"),
     Rule(Code.OVERSOLD, "a spot position is not below zero",
          "the spot position is below zero: an acquisition was not reported"),
     Rule(Code.OVERSOLD, "a {} leg is not {} zero", "the {0} leg is {1} zero: what opened it was not reported"),

@@ -30,7 +30,7 @@ from domain.immutable import AppendMap
 from domain.instrument import Contract, Kind
 from domain.position import costing, rebooking
 from domain.position.costing import Book, Entry
-from domain.position.entries import booking, entry_of, entry_of_report, occurrence_of, oversold
+from domain.position.entries import booking, contract_of, entry_of, entry_of_report, occurrence_of, oversold
 from domain.position.events import (
     Booking,
     Filled,
@@ -343,7 +343,21 @@ def _admitted(
         effect = costing.effect_of(book, entry_of_report(report), costing_)
         events.append(booking(report, costing_, effect, is_late=False))
     quantity = book.quantity + effect.quantity if effect is not None else book.quantity
+    outdated = (_outdated(position, report, quantity) for report in late) if position is not None else ()
+    broken = next((each for each in outdated if each is not None), None)
+    events += [broken] if broken is not None else []
     return (*events, *oversold(position.quantity if position else ZERO, bookings, quantity))
+
+
+def _outdated(position: Position, report: Filled | Transfer, quantity: Decimal) -> PositionBroken | None:
+    """The break of a fill from before its contract's size changed: what was held then was turned without it."""
+    known, stated = position.contract, contract_of(report)
+    if known is None or known.contract_size == stated.contract_size:
+        return None
+    return PositionBroken(
+        report.key, "a fill is on record when its contract's size changes", exec_id=occurrence_of(report).exec_id,
+        quantity=exact(quantity), transact_time=report.transact_time,
+    )  # fmt: skip
 
 
 def _is_same_transfer(report: Transfer, booked: PositionTransferred) -> bool:
@@ -476,8 +490,9 @@ def _with_booking(position: Position, event: Booking, tail_max: int) -> Position
         book = costing.book_with(book, effect)
         booked = Booked(entry_of(event), effect, book)
         anchor, anchored_at, tail, history = _tail_with(position, anchor, booked, tail_max)
+    contract = position.contract if event.is_late and position.contract is not None else event.contract
     return Position(
-        position.key, book, anchor, event.contract, costing=conventions, anchored_at=anchored_at, tail=tail,
+        position.key, book, anchor, contract, costing=conventions, anchored_at=anchored_at, tail=tail,
         realized=position.realized + effect.realized, rounding=position.rounding + effect.rounding,
         fee_cost=position.fee_cost + effect.fee_cost, fees=fees, funding=position.funding, funded_in=position.funded_in,
         income=income, transferred=transferred, fundings=position.fundings, transfers=transfers, broken=position.broken,
