@@ -10,6 +10,7 @@ passes `min_seq=0`.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from ssl import SSLContext
 from types import ModuleType
 from typing import Any
 
@@ -70,8 +71,8 @@ def known(url: str, database: str | None) -> Iterator[None]:
 class Client(httpx.Client):
     """A client of Daybook that sees in its reads what was written before."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, *, verify: SSLContext | None = None, **options: Any) -> None:
+        super().__init__(verify=verify or _trusted(), **options)
         self._end = _ends.get(self.base_url.copy_with(path="/")) or End()
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
@@ -81,6 +82,12 @@ class Client(httpx.Client):
         if (seq := answer.headers.get("Daybook-Seq", "")).isdecimal():
             self._end.saw(int(seq))
         return answer
+
+
+@cache
+def _trusted() -> SSLContext:
+    """What a client trusts by default: to read all authorities takes longer than most tests."""
+    return httpx.create_ssl_context()
 
 
 def takes_min_seq(path: str) -> bool:
