@@ -26,7 +26,7 @@ def database_url(server_url: str, built_template: str, database_names: Iterator[
 
 @pytest.fixture
 def settings(database_url: str) -> Settings:
-    return Settings(database_url=database_url, key_cache_seconds=0.2, wait_seconds_max=5, log_level="error")
+    return Settings(database_url=database_url, key_cache_seconds=0.2, wait_seconds_max=30, log_level="error")
 
 
 @pytest.fixture
