@@ -20,7 +20,7 @@ from adapters.postgres.scopes import Scope
 from api.http.auth import Reader, needs
 from api.http.cursors import cursor_after
 from api.http.dependencies import OpenDaybook, answer, documented
-from api.http.fields import AnyTime, InstrumentId, Name
+from api.http.fields import AnyTime, BreakId, InstrumentId, Name
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
 from api.parameters import given_marks
@@ -67,10 +67,11 @@ class OrdersQuery(PageQuery):
 
 
 class BreaksQuery(PageQuery):
-    """Which breaks, also by kind, and those of reconciliations by status."""
+    """Which breaks, also by kind, status and id."""
 
     kind: Literal["ORDER", "POSITION", "ACCOUNT", "UNREADABLE", "RECONCILIATION"] | None = None
-    status: Literal["OPEN", "RESOLVED"] | None = Field(None, description="of breaks of kind RECONCILIATION")
+    status: Literal["OPEN", "RESOLVED"] | None = None
+    break_id: BreakId | None = None
 
 
 class LimitsQuery(SelectionQuery):
@@ -307,8 +308,8 @@ def list_breaks(query: Annotated[BreaksQuery, Query()], context: Context) -> Res
     after = cursor_after(query.cursor, int)
     with reading(context.daybook, "breaks", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
         rows = breaks.breaks(
-            at.source, query.account_id, kind=query.kind, status=query.status, limit=query.limit + 1,
-            after=after[0] if after else None,
+            at.source, query.account_id, kind=query.kind, status=query.status, break_id=query.break_id,
+            limit=query.limit + 1, after=after[0] if after else None,
         )  # fmt: skip
     return context.page(query, at, coded(rows), by=("break_seq",), shape=schemas.BreakRow)
 

@@ -186,6 +186,9 @@ class VenueReportAnswer(Answer):
     errors: list[dict[str, Any]] | None = Field(
         None, description="of an unreadable one: field, value, rule, code, message"
     )
+    break_id: str | None = Field(
+        None, description="the id of the break that keeps it, opened now or before: `GET /v1/breaks?break_id=`"
+    )
     breaks: list[dict[str, Any]] | None = Field(
         None, description="of a venue statement: its differences from our records, each with the id of its break"
     )
