@@ -41,7 +41,6 @@ from api.read_models.recosting import Conventions
 from api.read_models.snapshot import reading
 from domain import account, instrument
 from domain.account import Account, CostBasis, FeePolicy
-from domain.errors import InvalidInput
 from domain.order import OrderKey, OrdStatus
 from domain.order import stream as order_stream
 from domain.risk import LimitStatus
@@ -286,17 +285,16 @@ def list_limits(query: Annotated[LimitsQuery, Query()], context: Context) -> Res
 def list_would_refuse(query: Annotated[PageQuery, Query()], context: Context) -> Response:
     """Orders and replacements that passed and that shadow limits would have refused, the newest first.
 
-    `account_id` is the limit's (`firm`: over all accounts together), `strategy_id` and `instrument_id` are the order's.
+    `account_id` is the limit's (`firm`: over all accounts together); `strategy_id`, `instrument_id` and `position_side`
+    are the order's.
     `totals` has the number for each version of each shadow limit, for any order.
     """
-    if query.position_side is not None:
-        raise InvalidInput("position_side", query.position_side, "allowed here: limits are of both legs together")
     after = cursor_after(query.cursor, int)
     moment = query.moment_recorded()
     with reading(context.daybook, shadow_limits.NAME, min_seq=query.min_seq, moment=moment) as at:
         rows = shadow_limits.would_refuse(
-            at.source, query.account_id, query.strategy_id, query.instrument_id, limit=query.limit + 1,
-            after=after[0] if after else None,
+            at.source, query.account_id, query.strategy_id, query.instrument_id,
+            position_side=query.position_side, limit=query.limit + 1, after=after[0] if after else None,
         )  # fmt: skip
         totals = shadow_limits.would_refuse_counts(at.source, query.account_id)
     return context.page(query, at, rows, by=("refused_seq",), shape=schemas.RefusalRow, totals=totals)

@@ -295,6 +295,7 @@ order_qty numeric -- The quantity it would have held.
 transact_time timestamptz -- When it was checked.
 {SEQ.strip()}
 """,
+        added=LEG,
     ),
     view(
         "switches",
