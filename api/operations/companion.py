@@ -11,6 +11,7 @@ moved while a reader waits.
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from multiprocessing.connection import Connection as Pipe
@@ -148,10 +149,8 @@ class _Beside:
         while not task.stopping.is_set():
             companion = None
             try:
-                companion = Companion(
-                    _body(self._daybook, follows=self._follows), name="daybook companion", modules=list(MODULES)
-                )
-                while not task.stopping.is_set():
+                companion = self._started(task)
+                while companion is not None and not task.stopping.is_set():
                     if self._received(companion.receive(POLL_SECONDS)):
                         task.succeeded()
                         return companion
@@ -160,6 +159,25 @@ class _Beside:
             if companion is not None:
                 companion.close()
             task.pause()
+        return None
+
+    def _started(self, task: Task) -> Companion | None:
+        """Start a companion, which takes seconds where the code is not loaded yet; None if stopped meanwhile: then it
+        ends with the service. Raises WorkerEnded.
+        """
+        body = _body(self._daybook, follows=self._follows)
+        starting: Future[Companion] = Future()
+
+        def start() -> None:
+            try:
+                starting.set_result(Companion(body, name="daybook companion", modules=list(MODULES)))
+            except BaseException as error:  # noqa: BLE001 (raised by the thread that waits)
+                starting.set_exception(error)
+
+        threading.Thread(target=start, name="daybook companion's start", daemon=True).start()
+        while not task.stopping.is_set():
+            with suppress(TimeoutError):
+                return starting.result(POLL_SECONDS)
         return None
 
     def _relay(self, companion: Companion, task: Task) -> None:

@@ -177,7 +177,7 @@ def check(statement: Statement) -> None:
         values.instrument_id(held.instrument_id, f"positions[{number}].instrument_id")
         values.number(held.quantity, f"positions[{number}].quantity")
         if held.avg_px is not None:
-            values.positive(held.avg_px, f"positions[{number}].avg_px")
+            values.number(held.avg_px, f"positions[{number}].avg_px")
     for number, order in enumerate(statement.open_orders or ()):
         _check_order(order, f"open_orders[{number}]")
     _check_fills(statement)
@@ -198,7 +198,7 @@ def _check_order(order: OrderLine, field: str) -> None:
     if not 0 <= order.cum_qty <= order_qty:
         raise ReportUnreadable(f"{field}.cum_qty", order.cum_qty, f"from 0 to order_qty {order_qty}")
     if order.price is not None:
-        values.positive(order.price, f"{field}.price")
+        values.number(order.price, f"{field}.price")
 
 
 def _check_fills(statement: Statement) -> None:
@@ -215,7 +215,7 @@ def _check_fills(statement: Statement) -> None:
                 values.name(value, f"{field}.{id_field}")
         values.instrument_id(fill.instrument_id, f"{field}.instrument_id")
         values.positive(fill.last_qty, f"{field}.last_qty")
-        values.positive(fill.last_px, f"{field}.last_px")
+        values.number(fill.last_px, f"{field}.last_px")
         for paid in fill.commissions:
             values.number(paid.amount, f"{field}.commission.amount")
             values.currency(paid.currency, f"{field}.commission.currency")

@@ -71,7 +71,7 @@ class Need(NamedTuple):
 
 
 class _Working(NamedTuple):
-    """What works of one side of a contract: its quantity, and the sum of that times the orders' own prices."""
+    """What works of one side of a contract: its quantity, and the sum of that times the sizes of the orders' prices."""
 
     quantity: Decimal = ZERO
     at_price: Decimal = ZERO
@@ -113,7 +113,7 @@ class BuyingPower:
         works = next((each for place, each in committed if place[:2] == here[:2]), _no_orders())
         currency = contract.settle
         if contract.kind in (Kind.LINEAR, Kind.INVERSE):
-            added = works | {side: works[side].plus(order.quantity, order.quantity * self._price(order))}
+            added = works | {side: works[side].plus(order.quantity, order.quantity * abs(self._price(order)))}
             margins = (self._margin(here, each) for each in (works, added))
             without, with_order = margins
             required = exact(with_order - without)

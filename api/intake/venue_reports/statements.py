@@ -44,7 +44,7 @@ class StatedPosition(RequestBody):
 
     instrument_id: InstrumentId
     quantity: Number = Field(description="signed, also of a SHORT leg: below zero")
-    avg_px: Positive | None = Field(None, description="the average entry price")
+    avg_px: Number | None = Field(None, description="the average entry price")
     position_side: Leg = PositionSide.BOTH
 
     @model_validator(mode="after")
@@ -63,7 +63,7 @@ class StatedOrder(RequestBody):
     side: Side
     order_qty: Positive
     cum_qty: Number = ZERO
-    price: Positive | None = None
+    price: Number | None = None
     position_side: Leg = PositionSide.BOTH
 
 
@@ -77,7 +77,7 @@ class StatedFill(RequestBody):
     instrument_id: InstrumentId
     side: Side
     last_qty: Positive
-    last_px: Positive
+    last_px: Number
     commission: Amount
     liquidity: Liquidity = Liquidity.UNKNOWN
     transact_time: VenueTime

@@ -561,7 +561,7 @@ def test_a_break_resolved_by_hand_has_a_reason_and_opens_again_if_it_is_still_th
         ("balances[0].currency", {"balances": (BalanceLine("usdt ", D(1)),)}),
         ("balances.currency", {"balances": (BalanceLine("USDT", D(1)), BalanceLine("USDT", D(2)))}),
         ("positions[0].instrument_id", {"positions": (PositionLine("BTC", D(1)),)}),
-        ("positions[0].avg_px", {"positions": (PositionLine(PERP, D(1), D(0)),)}),
+        ("positions[0].avg_px", {"positions": (PositionLine(PERP, D(1), D("NaN")),)}),
         ("open_orders[0].order_qty", {"open_orders": (OrderLine("V", "", SPOT, Side.BUY, D(0), D(0)),)}),
         ("open_orders[0].cum_qty", {"open_orders": (OrderLine("V", "", SPOT, Side.BUY, D(1), D(2)),)}),
         ("fills_from", {"fills": ()}),
@@ -569,7 +569,7 @@ def test_a_break_resolved_by_hand_has_a_reason_and_opens_again_if_it_is_still_th
             "fills[0].last_px",
             {
                 "fills_from": T0,
-                "fills": (FillLine("E", 0, "", "", SPOT, Side.BUY, D(1), D(-1), Money(D(0), "USDT"), T0),),
+                "fills": (FillLine("E", 0, "", "", SPOT, Side.BUY, D(1), D("NaN"), Money(D(0), "USDT"), T0),),
             },
         ),
         (
