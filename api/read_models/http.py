@@ -244,6 +244,8 @@ def _selected(
 def read_pnl(query: Annotated[PnlQuery, Query()], context: Context) -> Response:
     """Realized and unrealized PnL, fees and funding of every position; `totals` sum them for each of `by` and currency.
 
+    What cash earned (interest, rebates, rewards) and was charged apart from trades is in rows of kind CASH, one for
+    each account and currency, and in `totals`; not where a strategy, instrument or leg is selected.
     A figure that needs an unknown mark is null, and so is every sum it is part of. In totals, `net` counts fees in
     other currencies at the marks; those without a rate are `left_out`.
     """

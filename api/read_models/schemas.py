@@ -429,7 +429,8 @@ BreakRow = _row(
 )  # fmt: skip
 PnlRow = _row(
     "PnlRow",
-    "A position and its PnL.",
+    "A position and its PnL; or what cash of an account earned and was charged in a currency (kind CASH, without an"
+    " instrument): `income` and `fees_settle`.",
     _SHOWN,
     avg_px=DecimalText | None,
     venue=str,
