@@ -123,7 +123,7 @@ def admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[Po
             outcome = Outcome(error=error)
         outcomes.append(outcome)
     _book_due(work, reports, outcomes, due)
-    admitted = iter(accounts.admit(work, of_accounts))
+    admitted = iter(accounts.admit(work, of_accounts, has_failed=any(outcome.error for outcome in outcomes)))
     for index, report in enumerate(reports):
         records = outcomes[index].records
         if isinstance(report, _OF_ACCOUNTS):
