@@ -161,7 +161,8 @@ class Gains:
                 self._debts.setdefault(self._place(what, coin), []).append(_Debt(quantity, worth))
                 self._acquire(Acquired(what, coin, quantity, worth))
             case Repaid():
-                return [match for disposed in self._settle(movement) for match in self._dispose(disposed)]
+                found = [match for disposed in self._settle(movement) for match in self._dispose(disposed)]
+                return [replace(match, line=line) for line, match in enumerate(found, 1)]
             case Removed(what=what, coin=coin, quantity=quantity):
                 for part in self._take(what, coin, quantity):
                     self._flow(self._place(what, coin)).add("removed", part.quantity, part.cost)
@@ -243,14 +244,14 @@ class Gains:
         if self._scope is Scope.ALL:
             return  # lots over all accounts are where they were
         flow = self._flow(self._place(what, coin))
-        leaving = self._transit.setdefault((what.reference, coin), [])
+        leaving = self._transit.setdefault((departed.route, coin), [])
         for part in self._take(what, coin, departed.quantity):
             flow.add("moved", -part.quantity, None if part.cost is None else -part.cost)
             leaving.append(Held(part.lot or self._unknown(what, coin, part.quantity), part.quantity, part.cost))
 
     def _arrive(self, arrived: Arrived) -> None:
         place = self._place(arrived.what, arrived.coin)
-        for held in self._transit.pop((arrived.what.reference, arrived.coin), ()):
+        for held in self._transit.pop((arrived.route, arrived.coin), ()):
             self._pool(place).add(held)
             self._flow(place).add("moved", held.quantity, held.cost)
 

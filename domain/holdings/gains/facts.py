@@ -75,17 +75,19 @@ class Removal(Struct, frozen=True, gc=False):
 
 
 class Departure(Struct, frozen=True, gc=False):
-    """A quantity on its way to another account of ours; what.reference is that of its arrival."""
+    """A quantity on its way to another account of ours; `route` is that of its arrival."""
 
     what: What
     amount: Money
+    route: str
 
 
 class Arrival(Struct, frozen=True, gc=False):
-    """What departed under the same reference has arrived."""
+    """What departed by a route has arrived."""
 
     what: What
     currency: str
+    route: str
 
 
 class Loan(Struct, frozen=True, gc=False):
@@ -160,11 +162,12 @@ def movements_of(fact: Fact, currency: str, rates: Rates, policy: FeePolicy) -> 
         case Loan(amount=amount) | Repayment(amount=amount) if amount.currency != currency:
             made = Borrowed if isinstance(fact, Loan) else Repaid
             yield made(what, amount.currency, amount.amount, rates(amount.currency).worth(amount.amount))
-        case Removal(amount=amount) | Departure(amount=amount) if amount.currency != currency:
-            left = Removed if isinstance(fact, Removal) else Departed
-            yield left(what, amount.currency, amount.amount)
-        case Arrival(currency=moved) if moved != currency:
-            yield Arrived(what, moved)
+        case Removal(amount=amount) if amount.currency != currency:
+            yield Removed(what, amount.currency, amount.amount)
+        case Departure(amount=amount, route=route) if amount.currency != currency:
+            yield Departed(what, amount.currency, amount.amount, route)
+        case Arrival(currency=moved, route=route) if moved != currency:
+            yield Arrived(what, moved, route)
         case Redenomination(currency=old, new_currency=new, ratio=ratio):
             yield Redenominated(what, old, new, ratio)
         case _:

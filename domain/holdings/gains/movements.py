@@ -147,18 +147,20 @@ class Removed(Struct, frozen=True, gc=False):
 
 
 class Departed(Struct, frozen=True, gc=False):
-    """A quantity on its way to another account of ours, with its lots. What.reference names the transfer."""
+    """A quantity on its way to another account of ours, with its lots; `route` names the transfer."""
 
     what: What
     coin: str
     quantity: Decimal
+    route: str
 
 
 class Arrived(Struct, frozen=True, gc=False):
-    """What departed under the same reference has arrived, whole."""
+    """What departed by a route has arrived, whole."""
 
     what: What
     coin: str
+    route: str
 
 
 class Borrowed(Struct, frozen=True, gc=False):
