@@ -60,7 +60,7 @@ class Receipt(Struct, frozen=True, gc=False):
 
 
 class Payment(Struct, frozen=True, gc=False):
-    """A quantity paid, at its market value: a disposal. A fee `is_charge`: an expense."""
+    """A quantity paid, at its market value: a disposal. What `is_charge` is an expense: a fee, or a loss in a coin."""
 
     what: What
     amount: Money
@@ -157,7 +157,7 @@ def movements_of(fact: Fact, currency: str, rates: Rates, policy: FeePolicy) -> 
             worth = rates(amount.currency).worth(amount.amount)
             if amount.currency != currency:
                 yield Disposed(what, amount.currency, amount.amount, worth)
-            if fact.is_charge:
+            if fact.is_charge and (amount.currency != currency or what.kind is Kind.FEE):
                 yield Charged(what, amount.currency, worth)
         case Loan(amount=amount) | Repayment(amount=amount) if amount.currency != currency:
             made = Borrowed if isinstance(fact, Loan) else Repaid
