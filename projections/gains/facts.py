@@ -29,6 +29,7 @@ from domain.holdings.gains import (
     Removal,
     Repayment,
     What,
+    Withdrawals,
 )
 from domain.instrument import Contract
 from domain.instrument import Kind as ContractKind
@@ -54,15 +55,16 @@ INCOME_KINDS = {
     TransferReason.REBATE: Kind.REBATE,
 }  # fmt: skip
 
+
 Keyed = tuple[tuple[Any, ...], Fact]
 
 
 class Wanted(NamedTuple):
-    """Which facts: of these accounts (None: all), by a moment; whether coins withdrawn are disposed of."""
+    """Which facts: of these accounts (None: all), by a moment; what withdrawals are."""
 
     accounts: tuple[str, ...] | None = None
     occurred_by: datetime | None = None
-    are_withdrawals_disposals: bool = False
+    withdrawals: Withdrawals = Withdrawals.REMOVED
 
 
 class _Leg(NamedTuple):
@@ -209,7 +211,7 @@ class _Reader:
         yield Receipt(what, amount, Money(abs(row["cost"] or ZERO), contract.settle), reason.is_income)
 
     def _left(self, what: What, amount: Money) -> Fact:
-        is_disposal = self._wanted.are_withdrawals_disposals and what.kind is Kind.WITHDRAWAL
+        is_disposal = self._wanted.withdrawals is Withdrawals.DISPOSED and what.kind is Kind.WITHDRAWAL
         return Payment(what, amount) if is_disposal else Removal(what, amount)
 
     def _of_entry(self, row: CoinEntryRow) -> Iterator[Fact]:

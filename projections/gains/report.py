@@ -11,7 +11,19 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from domain.account import CostBasis
-from domain.holdings.gains import Acquired, Charged, Gains, Held, Lot, Match, Movement, Scope, Taken, Worth
+from domain.holdings.gains import (
+    AVERAGE_UNKNOWN,
+    Acquired,
+    Charged,
+    Gains,
+    Held,
+    Lot,
+    Match,
+    Movement,
+    Scope,
+    Taken,
+    Worth,
+)
 from domain.values import ZERO, exact
 from projections.storage.tables import Row
 
@@ -71,6 +83,9 @@ def report(
         for match in gains.apply(movement):
             made.match(match)
     left = [*_left(gains, selection)]
+    for _, held, _ in left:
+        if held.cost is None:
+            made.lacks(_lacking_of(held))
     return Report(
         currency,
         items=made.items(currency),
@@ -119,7 +134,7 @@ class _Made:
         gain = match.gain
         if gain is None:
             total["unvalued_quantity"] += match.quantity
-            self._lacks(match.lacking)
+            self.lacks(*match.lacking)
         else:
             of_year[f"gain_{term.lower()}"] += gain
 
@@ -148,7 +163,7 @@ class _Made:
         of_year = self._year(self._selection.year_of(what.at))
         if worth.amount is None:
             of_year[f"unvalued_{name}"] += 1
-            self._lacks(worth.lacking)
+            self.lacks(worth.lacking)
         else:
             of_year[name] += worth.amount
 
@@ -159,17 +174,19 @@ class _Made:
             known["unvalued_expenses"] = 0
         return known
 
-    def _lacks(self, what: str) -> None:
-        if what in self._missing:
-            return
-        if len(self._missing) < MISSING_MAX:
-            self._missing[what] = None
-        else:
-            self._missing_more += 1
+    def lacks(self, *reasons: str) -> None:
+        """Note what is missing."""
+        for reason in reasons:
+            if reason in self._missing:
+                continue
+            if len(self._missing) < MISSING_MAX:
+                self._missing[reason] = None
+            else:
+                self._missing_more += 1
 
     def missing(self) -> list[str]:
         """Return what is missing, each once; of many the number of the rest."""
-        more = [f"{self._missing_more} more rows lack a rate or an acquisition"] if self._missing_more else []
+        more = [f"{self._missing_more} more rates or acquisitions"] if self._missing_more else []
         return [*self._missing, *more]
 
     def items(self, currency: str) -> Iterator[Row]:
@@ -234,7 +251,7 @@ def _match_row(match: Match, selection: Selection, currency: str) -> Row:
         "gain": match.gain,
         **_rated("cost", None if lot is None else lot.cost),
         **_rated("proceeds", match.disposed.proceeds),
-        "missing": match.lacking or None,
+        "missing": "; ".join(match.lacking) or None,
     }
 
 
@@ -277,8 +294,12 @@ def _left_row(account_id: str, held: Held, is_in_transit: bool, currency: str) -
         "currency": currency,
         "cost": held.cost,
         **_rated("cost", lot.cost),
-        "missing": None if held.cost is not None else lot.cost.lacking or "an average cost: a part has no known cost",
+        "missing": None if held.cost is not None else _lacking_of(held),
     }
+
+
+def _lacking_of(held: Held) -> str:
+    return held.lot.cost.lacking or AVERAGE_UNKNOWN.format(coin=held.lot.coin)
 
 
 def _removed_row(taken: Taken, currency: str) -> Row:
