@@ -1,6 +1,6 @@
 """The gains of disposals of coins, alike for the API and the command line.
 
-An account is computed together with those whose lots may have come to it by transfers. Marks are looked up one for
+An account is computed together with those whose lots may have reached it by transfers. Marks are looked up one for
 each moment and pair, as they were on record when the reading is known.
 """
 
@@ -29,7 +29,7 @@ LOOK_UPS_MAX = 5000  # at once
 YEAR_FIRST = 2009
 
 
-class Asked(NamedTuple):
+class GainsRequest(NamedTuple):
     """What is requested: see the parameters of the report `gains`. None stands for the default of each.
 
     Coins are not kept by strategy and instrument, so neither is ever selected.
@@ -53,20 +53,20 @@ class Asked(NamedTuple):
     instrument_id: None = None
 
 
-def gains(daybook: Daybook, at: Reading, asked: Asked) -> Report:
+def gains(daybook: Daybook, at: Reading, requested: GainsRequest) -> Report:
     """Return the gains requested. Raises InvalidInput where accounts are kept by several currencies or methods."""
-    scope = asked.scope or Scope.ACCOUNT
+    scope = requested.scope or Scope.ACCOUNT
     conventions = coin_entries.conventions(at.source)
     chosen: tuple[str, ...] | None = None
-    if scope is Scope.ACCOUNT and asked.account_id is not None:
-        chosen = facts.linked(at.source, asked.account_id)
+    if scope is Scope.ACCOUNT and requested.account_id is not None:
+        chosen = facts.linked(at.source, requested.account_id)
     kept = {name: row for name, row in conventions.items() if chosen is None or name in chosen}
-    currency = asked.currency or _shared(kept, asked.account_id)
+    currency = requested.currency or _shared(kept, requested.account_id)
     valuing = Valuing(
         currency,
         reference_data.pairs(at.source, kept),
-        timedelta(seconds=asked.mark_age_max or DAY_SECONDS),
-        tuple(map(parsed_equals, asked.equal)),
+        timedelta(seconds=requested.mark_age_max or DAY_SECONDS),
+        tuple(map(parsed_equals, requested.equal)),
     )
 
     def look_up(places: Sequence[Place]) -> list[Mark | None]:
@@ -74,23 +74,24 @@ def gains(daybook: Daybook, at: Reading, asked: Asked) -> Report:
         return [mark for part in parts for mark in daybook.market.latest_each(part, at.known)]
 
     def policy_of(account_id: str) -> FeePolicy:
-        return asked.fee_policy or conventions[account_id]["fee_policy"]
+        return requested.fee_policy or conventions[account_id]["fee_policy"]
 
-    wanted = Wanted(chosen, at.occurred_by, asked.withdrawals or Withdrawals.REMOVED)
+    wanted = Wanted(chosen, at.occurred_by, requested.withdrawals or Withdrawals.REMOVED)
     movements = valued(facts.facts(at.source, wanted), valuing, look_up, policy_of)
-    return report(movements, scope, _bases(kept, scope, asked.method), _selection(asked), currency)
+    bases = _bases(kept, scope, requested.method)
+    return report(movements, scope, bases, _selection(requested), currency=currency)
 
 
-def _selection(asked: Asked) -> Selection:
-    days = LONG_TERM_DAYS if asked.long_term_days is None else asked.long_term_days
+def _selection(requested: GainsRequest) -> Selection:
+    days = LONG_TERM_DAYS if requested.long_term_days is None else requested.long_term_days
     return Selection(
-        parsed_zone(asked.zone) if asked.zone else UTC,
+        parsed_zone(requested.zone) if requested.zone else UTC,
         days,
-        account_id=asked.account_id,
-        coin=asked.asset,
-        since=asked.since,
-        until=asked.until,
-        year=asked.year,
+        account_id=requested.account_id,
+        coin=requested.asset,
+        since=requested.since,
+        until=requested.until,
+        year=requested.year,
     )
 
 

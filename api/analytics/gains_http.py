@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from adapters.market.mark_store import KnownBy
 from adapters.postgres.scopes import Scope as KeyScope
-from api.analytics import gains_schemas as shapes
-from api.analytics.gains import GAINS_MODELS, YEAR_FIRST, Asked, gains
+from api.analytics import coin_answers as shapes
+from api.analytics.gains import GAINS_MODELS, YEAR_FIRST, GainsRequest, gains
 from api.analytics.http import MARK_AGE_SECONDS_MAX, Equal
 from api.clock import now
 from api.encoding import csv_text
@@ -64,10 +64,10 @@ class GainsQuery(DatedQuery):
     limit: int = Field(100, ge=1, le=PAGE_ROWS_MAX)
     cursor: str | None = Field(None, max_length=CURSOR_MAX, description="`next` of the previous page")
 
-    def asked(self) -> Asked:
+    def requested(self) -> GainsRequest:
         """Return what is requested. Raises InvalidInput."""
         parsed_zone(self.zone)
-        return Asked(
+        return GainsRequest(
             self.account_id, self.asset, self.method, self.fee_policy, scope=self.scope, withdrawals=self.withdrawals,
             year=self.year, zone=self.zone, since=self.since, until=self.until, long_term_days=self.long_term_days,
             currency=self.currency, equal=tuple(self.equal), mark_age_max=self.mark_age_max,
@@ -89,13 +89,13 @@ def read_gains(query: Annotated[GainsQuery, Query()], context: Context) -> Respo
     are of all pages. The cursor holds the seq of the first page: the pages are of one state of the book.
     """
     after = cursor_after(query.cursor, int, int)
-    asked, moment = query.asked(), query.moment()
+    requested, moment = query.requested(), query.moment()
     if moment is None and after is not None:
         moment = Moment(seq=after[0])
     with reading(context.daybook, *GAINS_MODELS, min_seq=query.min_seq, moment=moment) as found_at:
-        check_selection(context.daybook, found_at, asked)
+        check_selection(context.daybook, found_at, requested)
         at = found_at if found_at.known is not None else found_at._replace(pinned=KnownBy(found_at.seq, now()))
-        found = gains(context.daybook, at, asked)
+        found = gains(context.daybook, at, requested)
     start = max(after[1], 0) if after is not None else 0
     rows = list(islice(found.items, start, start + query.limit + 1))
     page, end = rows[: query.limit], start + query.limit

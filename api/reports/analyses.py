@@ -11,7 +11,7 @@ from adapters.market.mark_store import KnownBy
 from api.analytics import gains as coin_gains
 from api.analytics import service
 from api.analytics.closing_marks import Valuing, days_of
-from api.analytics.gains import Asked
+from api.analytics.gains import GainsRequest
 from api.analytics.service import Span
 from api.clock import now
 from api.daybook import Daybook
@@ -233,13 +233,13 @@ def statement(basis: Basis) -> Content:
 def gains(basis: Basis) -> Content:
     """Return the gains of disposals of coins, in one currency, with what they lack."""
     given = basis.parameters
-    asked = Asked(
+    requested = GainsRequest(
         given.account_id, given.asset, given.method, given.fee_policy,
         scope=given.scope, withdrawals=given.withdrawals,
         year=given.year, zone=given.zone, since=given.since, until=given.until, long_term_days=given.long_term_days,
         currency=given.currency, equal=given.equal, mark_age_max=given.mark_age_max,
     )  # fmt: skip
-    found = coin_gains.gains(basis.daybook, basis.at, asked)
+    found = coin_gains.gains(basis.daybook, basis.at, requested)
     parts = ("items", "totals", "years", "income", "left", "removed", "coins")
     return Content({name: getattr(found, name) for name in parts}, {"currency": found.currency}, found.missing)
 

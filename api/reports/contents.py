@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from api.analytics import gains_schemas as gained
+from api.analytics import coin_answers as gained
 from api.analytics import schemas as analytic
 from api.parameters import Where, parsed_day
 from api.read_models import limit_usage, schemas, views

@@ -88,23 +88,23 @@ def _row(logged: Logged, account_id: str, entry: str, reference: str, at: dateti
 
 def _settled(rows: Rows, logged: Logged, event: TransferSettled | TransferReturned) -> None:
     entry, leg = TRANSFER if isinstance(event, TransferSettled) else RETURN, event.leg
-    row = _row(logged, event.account_id, entry, leg.transfer_id, event.transact_time)
+    row = _row(logged, event.account_id, entry, leg.transfer_id, at=event.transact_time)
     row |= {"counter_account_id": leg.counter_account_id, "counterparty": leg.counterparty}
     rows.put(entries_table, row | {"entries": _signed(event.entries)})
 
 
 def _charged(rows: Rows, logged: Logged, event: FeeCharged) -> None:
-    row = _row(logged, event.account_id, FEE, event.fee_id, event.transact_time)
+    row = _row(logged, event.account_id, FEE, event.fee_id, at=event.transact_time)
     rows.put(entries_table, row | {"entries": _signed(event.entries)})
 
 
 def _booked(rows: Rows, logged: Logged, event: EntryBooked) -> None:
-    row = _row(logged, event.account_id, ENTRY, event.entry_id, event.transact_time)
+    row = _row(logged, event.account_id, ENTRY, event.entry_id, at=event.transact_time)
     rows.put(entries_table, row | {"kind": event.kind.value, "entries": _signed(event.entries)})
 
 
 def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
-    row = _row(logged, event.key.account_id, FUNDING, event.funding_id, event.transact_time)
+    row = _row(logged, event.key.account_id, FUNDING, event.funding_id, at=event.transact_time)
     row |= position_row(event.key) | {"nanos": event.nanos}
     rows.put(entries_table, row | {"entries": [[event.amount.currency, f"{event.amount.amount:f}"]]})
 

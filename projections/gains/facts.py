@@ -75,7 +75,7 @@ class _Leg(NamedTuple):
 
 
 def linked(source: Source, account_id: str) -> tuple[str, ...]:
-    """Return the accounts whose lots may have come to one by transfers, itself included."""
+    """Return the accounts whose lots may have reached one by transfers, itself included."""
     others: dict[str, set[str]] = {}
     moved: Iterable[Any] = fetch(source, executions.executions, where={"entry": TRANSFER})
     pairs = [(row["account_id"], row["counterparty_account_id"]) for row in moved]
@@ -146,7 +146,9 @@ class _Reader:
     def _of_execution(self, row: TradeRow) -> Iterator[Fact]:
         contract = contract_of(row)
         assert contract is not None, "a booked entry has a contract"
-        what = What(row["account_id"], row["exec_id"], row["transact_time"], Kind.SALE, row["instrument_id"])
+        what = What(
+            row["account_id"], row["exec_id"], row["transact_time"], Kind.SALE, instrument_id=row["instrument_id"]
+        )
         if row["entry"] == TRADE and contract.kind is ContractKind.SPOT:
             assert row["last_px"] is not None, "a trade has a price"
             yield Exchange(
@@ -215,7 +217,9 @@ class _Reader:
         return Payment(what, amount) if is_disposal else Removal(what, amount)
 
     def _of_entry(self, row: CoinEntryRow) -> Iterator[Fact]:
-        what = What(row["account_id"], row["reference"], row["transact_time"], Kind.FEE, row["instrument_id"])
+        what = What(
+            row["account_id"], row["reference"], row["transact_time"], Kind.FEE, instrument_id=row["instrument_id"]
+        )
         moneys = [Money(Decimal(text), currency) for currency, text in row["entries"]]
         if not moneys:
             return
@@ -273,7 +277,7 @@ class _Reader:
                 yield Loan(owed, amount) if first.amount > 0 else Repayment(owed, amount)
             case EntryKind.CONVERSION if len(moneys) > 1:
                 bought, fees = moneys[1], tuple(Money(-fee.amount, fee.currency) for fee in moneys[2:])
-                yield Exchange(_as(what, Kind.CONVERSION), Side.BUY, bought, amount, fees)
+                yield Exchange(_as(what, Kind.CONVERSION), Side.BUY, bought, amount, fees=fees)
             case EntryKind.OPENING | EntryKind.ADJUSTMENT:
                 named = _as(what, Kind(kind.value))
                 yield Receipt(named, amount) if first.amount > 0 else Removal(named, amount)
@@ -290,11 +294,11 @@ def _gained(what: What, kind: Kind, money: Money) -> Iterator[Fact]:
 
 
 def _as(what: What, kind: Kind) -> What:
-    return What(what.account_id, what.reference, what.at, kind, what.instrument_id)
+    return What(what.account_id, what.reference, what.at, kind, instrument_id=what.instrument_id)
 
 
 def _called(what: What, reference: str) -> What:
-    return What(what.account_id, reference, what.at, what.kind, what.instrument_id)
+    return What(what.account_id, reference, what.at, what.kind, instrument_id=what.instrument_id)
 
 
 def _moneys(stored: Iterable[Mapping[str, str]] | None) -> tuple[Money, ...]:

@@ -175,7 +175,7 @@ class Gains:
             case Removed(what=what, coin=coin, quantity=quantity):
                 for part in self._take(what, coin, quantity):
                     self._flow(self._place(what, coin)).add("removed", part.quantity, part.cost)
-                    self.removed.append(Taken(what, coin, part.quantity, part.lot, part.cost))
+                    self.removed.append(Taken(what, coin, part.quantity, part.lot, cost=part.cost))
             case Departed():
                 self._depart(movement)
             case Arrived():
@@ -228,7 +228,7 @@ class Gains:
             flow.add("disposed", part.quantity, part.cost)
         proceeds = split(disposed.proceeds.amount, [part.quantity for part in parts])
         return [
-            Match(disposed, line, part.quantity, share, part.lot, cost=part.cost)
+            Match(disposed, line, part.quantity, share, lot=part.lot, cost=part.cost)
             for line, (part, share) in enumerate(zip(parts, proceeds, strict=True), 1)
         ]
 

@@ -191,13 +191,13 @@ def _exchanged(fact: Exchange, currency: str, rates: Rates, policy: FeePolicy) -
             yield Acquired(bought, base.currency, base.amount, value.plus(borne))
         if quote.currency != currency:
             proceeds = value if base.currency != currency else value.plus(borne, -1)
-            yield Disposed(sold, quote.currency, quote.amount, proceeds, fact.lot_ids)
+            yield Disposed(sold, quote.currency, quote.amount, proceeds, lot_ids=fact.lot_ids)
     else:
         if quote.currency != currency:
             cost = value if base.currency != currency else value.plus(borne)
             yield Acquired(bought, quote.currency, quote.amount, cost)
         if base.currency != currency:
-            yield Disposed(sold, base.currency, base.amount, value.plus(borne, -1), fact.lot_ids)
+            yield Disposed(sold, base.currency, base.amount, value.plus(borne, -1), lot_ids=fact.lot_ids)
     yield from _paid(what, fees, currency, policy)
 
 

@@ -1,4 +1,4 @@
-"""Movements of coins: acquisitions, disposals and whatever carries lots, each valued in one currency.
+"""Movements of coins: acquisitions, disposals and all that carries lots, each valued in one currency.
 
 Quantities are unsigned, in units of the coin. A worth is in the currency of the gains, rounded once at 18 places, with
 the rate it was made by; it has no amount where that rate is not on record, and says what is lacking.

@@ -8,16 +8,12 @@ import re
 import httpx
 import pytest
 
-from api.analytics.gains_schemas import GainsAnswer
+from api.analytics.coin_answers import GainsAnswer
 from tests import CHECKOUT
 from tests.api.client import fill
 
 EUR = "USDTEUR.KRAKEN"
 EXAMPLE = CHECKOUT / "docs" / "gains.md"
-
-
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", EXAMPLE.read_text(), re.DOTALL)
 
 
 def sent(desk, path, body):
@@ -29,12 +25,8 @@ def sent(desk, path, body):
 @pytest.fixture
 def seq(desk: httpx.Client) -> str:
     """The example of the page: each request of it, in order; the seq that covers them."""
-    seq = "0"
-    for block in blocks("json"):
-        for line in block.strip().splitlines():
-            path, _, body = line.partition(" ")
-            seq = sent(desk, path, json.loads(body))
-    return seq
+    (steps,) = re.findall(r"```json\n(.*?)```", EXAMPLE.read_text(), re.DOTALL)
+    return [sent(desk, path, body) for path, body in json.loads(steps)][-1]
 
 
 def got(desk, **params):
