@@ -89,7 +89,7 @@ def given_mark(text: str) -> Mark:
     if not equals:
         raise InvalidInput("mark", text, "an instrument and its price, such as BTCUSDT.BINANCE=97500.5")
     checked = values.instrument_id(instrument_id, "mark")
-    return Mark(checked, values.positive(price, "mark"), GIVEN_SOURCE, values.EARLIEST)
+    return Mark(checked, values.number(price, "mark"), GIVEN_SOURCE, values.EARLIEST)
 
 
 def given_marks(texts: list[str]) -> dict[str, Mark]:

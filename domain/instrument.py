@@ -2,9 +2,11 @@
 
 Quantities of spot are in base units; of derivatives in contracts, each `contract_size` of base (linear, option) or
 of quote (inverse). Prices are quote units a base unit; an option's price is its premium in settlement currency a
-base unit. Cost, PnL and funding are in the settlement currency: quote for spot and linear, base for inverse, either for
-an option. A linear contract that settles in a third currency is a quanto: its size is that currency for each contract
-and quote unit of price, such as 0.000001 XBT.
+base unit. A linear contract may have any price (spreads and futures trade below zero), spot and options prices of zero
+(what is given away, what expired worthless), an inverse contract only prices above zero. Cost, PnL and funding are in
+the settlement currency: quote for spot and linear, base for inverse, either for an option. A linear contract that
+settles in a third currency is a quanto: its size is that currency for each contract and quote unit of price, such as
+0.000001 XBT.
 
 FIX: MinPriceIncrement(969), RoundLot(561), ContractMultiplier(231), SettlCurrency(120), StrikePrice(202),
 PutOrCall(201), MaturityDate(541).
@@ -25,8 +27,9 @@ from msgspec.structs import replace
 
 from domain import names
 from domain.errors import RequestRefused
-from domain.values import EARLIEST, ONE, ZERO, divide, exact
+from domain.values import EARLIEST, ONE, PLACES_MAX, ZERO, divide, exact, rounded
 
+ROUNDED_DIGITS = 2  # the last digits of a cost, which may differ by as many roundings as booked it
 STREAM_NAMES_MAX = 4096  # cached: every fill needs its instrument's
 
 
@@ -77,10 +80,11 @@ class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
     def notional(self, quantity: Decimal, price: Decimal) -> Decimal:
         """The size of an order in `notional_currency`, unsigned: quantity x size (x price, unless inverse).
 
+        A price below zero counts by its size.
         Of an option it is the premium.
         """
         size = abs(quantity) * self.contract_size
-        return size if self.kind is Kind.INVERSE else size * price
+        return size if self.kind is Kind.INVERSE else size * abs(price)
 
     @property
     def is_quanto(self) -> bool:
@@ -92,13 +96,32 @@ class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
         """The currency that `notional` is in: quote, but of an option and a quanto the settlement currency."""
         return self.settle if self.kind in (Kind.OPTION, Kind.LINEAR) else self.quote
 
+    @property
+    def price_rule(self) -> str:
+        """What a price of it is: `a number` of a linear contract, which may trade below zero as spreads and futures do;
+        `zero or above` of spot and options, which are given away; `above zero` of an inverse contract.
+        """
+        return _PRICE_RULES[self.kind]
+
+    def has_price(self, price: Decimal) -> bool:
+        """Whether a fill or mark may have this price."""
+        return self.kind is Kind.LINEAR or price > 0 or (not price and self.kind is not Kind.INVERSE)
+
     def average_price(self, quantity: Decimal, cost: Decimal) -> Decimal | None:
-        """The price at which `quantity` is worth `cost`, to 18 places; None when flat."""
-        if not quantity or not cost:
+        """The price at which `quantity` is worth `cost`, to 18 places; None when flat.
+
+        The parts of an inverse contract's cost are rounded at 18 places. Where one was, the average is known to as many
+        digits as the cost and no more: it is rounded to those, so that a price that came in is shown as it came.
+        """
+        if not quantity or (self.kind is Kind.INVERSE and not cost):
             return None
-        if self.kind is Kind.INVERSE:
-            return divide(-quantity * self.contract_size, cost)
-        return divide(cost, quantity * self.contract_size)
+        if self.kind is not Kind.INVERSE:
+            return divide(cost, quantity * self.contract_size)
+        average = divide(-quantity * self.contract_size, cost)
+        digits = cost.adjusted() + PLACES_MAX - ROUNDED_DIGITS
+        known = rounded(average, min(max(digits - average.adjusted(), 0), PLACES_MAX))
+        is_rounded = cost.as_tuple().exponent <= ROUNDED_DIGITS - PLACES_MAX  # type: ignore[operator]
+        return known if is_rounded or (known and self.value(quantity, known) == cost) else average
 
     def funding(self, quantity: Decimal, mark_price: Decimal, rate: Decimal) -> Decimal:
         """The funding a holder of `quantity` receives at `rate`: longs pay shorts when the rate is above zero.
@@ -121,6 +144,14 @@ class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
         ahead = underlying - self.strike if self.put_or_call is PutOrCall.CALL else self.strike - underlying
         intrinsic = max(ahead, ZERO)
         return divide(intrinsic, underlying) if self.settle == self.base else exact(intrinsic)
+
+
+_PRICE_RULES = {
+    Kind.SPOT: "zero or above",
+    Kind.LINEAR: "a number",
+    Kind.INVERSE: "above zero",
+    Kind.OPTION: "zero or above",
+}
 
 
 class Facts(Struct, frozen=True):
@@ -307,6 +338,15 @@ def _check_facts(request: ListInstrument | AmendInstrument) -> None:
         steps["strike"] = contract.strike
     for field, value in steps.items():
         if not value.is_finite() or value <= 0:
+            raise RequestRefused(f"{field} above zero", **{field: value})
+
+
+def check_prices(contract: Contract, price: Decimal | None, stop_px: Decimal | None) -> None:
+    """Check that an order's prices are above zero where not every number is a price. Raises RequestRefused."""
+    if contract.kind is Kind.LINEAR:
+        return
+    for field, value in (("price", price), ("stop_px", stop_px)):
+        if value is not None and value <= 0:
             raise RequestRefused(f"{field} above zero", **{field: value})
 
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from adapters.market.mark_store import FundingRate
 from domain import values
 from domain.errors import InvalidInput, ReportUnreadable
+from domain.instrument import Contract
 from domain.marks import QualifiedMark, Quality
 from domain.values import EPOCH
 
@@ -57,11 +58,13 @@ def read_market(
     now: datetime,
     every: timedelta | None = None,
     quality: Quality | None = None,
+    contract: Contract | None = None,
 ) -> MarketData:
     """Read the marks or funding rates of a file.
 
-    `every` is the length of a candle, by default the smallest distance between two of them. `quality` is by default
-    CLOSE for candles and TRADE for trades. Raises InvalidInput for any other file.
+    `contract` decides which prices there are, without it those above zero. `every` is the length of a candle, by
+    default the smallest distance between two of them. `quality` is by default CLOSE for candles and TRADE for trades.
+    Raises InvalidInput for any other file.
     """
     lines = _lines(path)
     if not lines:
@@ -90,8 +93,9 @@ def read_market(
             unreadable.append(
                 UnreadableLine(line, InvalidInput(time, at, f"of a price that is known by {now:%Y-%m-%d %H:%M}"))
             )
-        elif price <= 0:
-            unreadable.append(UnreadableLine(line, InvalidInput(value, price, "above zero")))
+        elif price <= 0 and (contract is None or not contract.has_price(price)):
+            rule = contract.price_rule if contract is not None else "above zero"
+            unreadable.append(UnreadableLine(line, InvalidInput(value, price, rule)))
         else:
             last[at] = QualifiedMark(instrument_id, price, source, at, quality=kind)
     return MarketData([last[at] for at in sorted(last)], [], sorted(unreadable, key=lambda one: one.line))

@@ -494,7 +494,7 @@ def _quality(text: str) -> Quality:
 
 def _checked(mark: Mark) -> QualifiedMark:
     return QualifiedMark(
-        values.instrument_id(mark.instrument_id), values.positive(mark.price, "price"),
+        values.instrument_id(mark.instrument_id), values.number(mark.price, "price"),
         values.plain_name(mark.source, "source"), values.time(mark.mark_at, "mark_at"),
         quality=mark.quality if isinstance(mark, QualifiedMark) else Quality.UNSTATED,
     )  # fmt: skip

@@ -10,6 +10,7 @@ import typer
 from api.clock import now
 from api.terminal.options import InstrumentId, actor, name_option, opened
 from api.terminal.output import EXIT_REFUSED, Json, note, progress_bar, say, write_json
+from domain import instrument as instruments
 from domain.marks import BATCH_MARKS_MAX, Quality
 
 if TYPE_CHECKING:
@@ -53,8 +54,12 @@ def import_marks(
     from adapters.market.files import read_market
 
     named = source or re.sub(r"[^A-Za-z0-9._-]", "_", file.stem).lstrip("._-")[:64] or "file"
-    found = read_market(file, instrument, named, now=now(), every=every, quality=quality)
     with opened() as daybook, progress_bar(f"importing {file.name}", is_quiet=json) as on_progress:
+        listed = daybook.writer.state(instruments.stream(instrument))
+        contract = listed.contract if listed is not None else None
+        found = read_market(
+            file, instrument, named, now=now(), every=every, quality=quality, contract=contract
+        )  # fmt: skip
         added = _record(daybook, found, on_progress)
     read = len(found.marks) + len(found.rates)
     if json:

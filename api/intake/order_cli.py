@@ -14,6 +14,7 @@ from api.terminal.options import (
     InstrumentId,
     Strategy,
     name_option,
+    number_option,
     opened,
     positive_option,
     read,
@@ -41,6 +42,11 @@ order = typer.Typer(name="order", help="Orders: submit, replace, cancel, show.",
 CL_ORD_ID = typer.Argument(parser=name_option, metavar="CL_ORD_ID", help="Your own id of the order.")
 
 
+def _price(help_: str, *names: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(*names, parser=number_option, metavar="PRICE", help=help_)
+    return option
+
+
 def _positive(help_: str, metavar: str = "PRICE", *names: str) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(*names, parser=positive_option, metavar=metavar, help=help_)
     return option
@@ -49,9 +55,7 @@ def _positive(help_: str, metavar: str = "PRICE", *names: str) -> typer.models.O
 class Terms(NamedTuple):
     """The options of an order's terms beside instrument, side and quantity."""
 
-    price: Annotated[Decimal | None, _positive("The limit. Absent: a market order, or one that a stop triggers.")] = (
-        None
-    )
+    price: Annotated[Decimal | None, _price("The limit. Absent: a market order, or one that a stop triggers.")] = None
     ord_type: Annotated[
         OrdType | None, typer.Option("--type", help="Absent: by what is given, LIMIT, STOP, STOP_LIMIT or MARKET.")
     ] = None
@@ -59,7 +63,7 @@ class Terms(NamedTuple):
     expire_time: Annotated[
         datetime | None, typer.Option("--expires", parser=time_option, metavar="TIME", help="Of a GTD order.")
     ] = None
-    stop_px: Annotated[Decimal | None, _positive("The price that triggers it.", "PRICE", "--stop")] = None
+    stop_px: Annotated[Decimal | None, _price("The price that triggers it.", "--stop")] = None
     trigger_price: Annotated[
         TriggerPrice, typer.Option("--trigger", help="The kind of price that triggers it.")
     ] = TriggerPrice.LAST  # fmt: skip

@@ -1,14 +1,16 @@
 """Requests of the domain, built alike for the API and the command line."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from api.clock import now
-from domain import account
+from domain import account, instrument
 from domain.account import Costing, OpenAccount
-from domain.instrument import Contract, Kind, ListInstrument, PutOrCall
-from domain.values import ONE
+from domain.errors import InvalidInput, RequestRefused
+from domain.instrument import Contract, Instrument, Kind, ListInstrument, PutOrCall
+from domain.values import ONE, Mark
 
 if TYPE_CHECKING:
     from api.daybook import Daybook
@@ -30,6 +32,35 @@ def opening(
         subject_id, name = owner
         sealed = daybook.subjects.seal(subject_id, account.owner_place(account_id), name)
     return OpenAccount(account_id, base_currency, costing, now(), venue=venue, is_margin=is_margin, owner=sealed)
+
+
+def check_marks(look: Callable[[str], Any], marks: Sequence[Mark]) -> None:
+    """Check that instruments may have their marks' prices; of one that is not listed, above zero. Raises InvalidInput.
+
+    `look` returns the state of a stream.
+    """
+    for number, mark in enumerate(marks):
+        if mark.price > 0:
+            continue
+        listed: Instrument | None = look(instrument.stream(mark.instrument_id))
+        if listed is None or not listed.contract.has_price(mark.price):
+            rule = listed.contract.price_rule if listed is not None else "above zero of an instrument not listed"
+            raise InvalidInput(f"marks[{number}].price", mark.price, f"{rule}, of {mark.instrument_id}")
+
+
+def check_order_prices(
+    look: Callable[[str], Any], instrument_id: str, price: Decimal | None, stop_px: Decimal | None
+) -> None:
+    """Check that an order's prices are above zero where not every number is a price. Raises InvalidInput."""
+    if all(value is None or value > 0 for value in (price, stop_px)):
+        return
+    listed: Instrument | None = look(instrument.stream(instrument_id))
+    try:
+        if listed is not None:
+            instrument.check_prices(listed.contract, price, stop_px)
+    except RequestRefused as refused:
+        ((field, value),) = refused.facts.items()
+        raise InvalidInput(field, value, "above zero") from refused
 
 
 class Listing(NamedTuple):

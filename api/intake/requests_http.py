@@ -32,7 +32,7 @@ from api.http.fields import (
 from api.http.idempotency import IdempotencyKey, carried_out, carried_out_async, command, one
 from api.http.problem_responses import path_of, response, responses
 from api.intake.direct import DirectRoute
-from api.intake.requests import Listing, opening
+from api.intake.requests import Listing, check_marks, check_order_prices, opening
 from api.operations.access_schemas import ProposalAnswer
 from api.problems import not_found, problem_of
 from api.read_models import schemas
@@ -147,10 +147,10 @@ class OrderSubmission(RequestBody):
     side: Side
     ord_type: OrdType = OrdType.LIMIT
     order_qty: Positive
-    price: Positive | None = Field(None, description="of an order with a limit; null for a market order")
+    price: Number | None = Field(None, description="of an order with a limit; null for a market order")
     time_in_force: TimeInForce = TimeInForce.GTC
     expire_time: AnyTime | None = Field(None, description="of a GTD order")
-    stop_px: Positive | None = Field(None, description="the price that triggers a stop or take-profit order")
+    stop_px: Number | None = Field(None, description="the price that triggers a stop or take-profit order")
     trigger_price: TriggerPrice = Field(TriggerPrice.LAST, description="the kind of price that triggers it")
     peg_offset_value: Positive | None = Field(None, description="the distance of a trailing stop")
     peg_offset: PegOffset = Field(PegOffset.PRICE, description="in quote units or in basis points")
@@ -171,7 +171,7 @@ class SubmittedMark(RequestBody):
     """A price at which an instrument was observed."""
 
     instrument_id: InstrumentId
-    price: Positive
+    price: Number = Field(description="above zero, unless its instrument has other prices")
     source: PlainName = "api"
     mark_at: Time | None = Field(None, description="when it was observed; now if absent")
     quality: Quality = Field(Quality.UNSTATED, description="what kind of price it is")
@@ -279,6 +279,7 @@ async def submit_order(
     `cl_ord_id` to try again. Not on record are orders of an account or instrument that is not (UNKNOWN_ACCOUNT,
     UNKNOWN_INSTRUMENT), and a `cl_ord_id` that another order has (CL_ORD_ID_USED).
     """
+    check_order_prices(daybook.writer.state, body.instrument_id, body.price, body.stop_px)
     key = OrderKey(body.account_id, body.cl_ord_id)
     terms = OrderTerms(
         strategy_id=body.strategy_id, instrument_id=body.instrument_id, side=body.side, ord_type=body.ord_type,
@@ -349,6 +350,7 @@ def record_marks(
         QualifiedMark(mark.instrument_id, mark.price, mark.source, mark.mark_at or at, quality=mark.quality)
         for mark in body.marks
     ]
+    check_marks(daybook.writer.state, marks)
     is_repeated = key is not None and bool(daybook.log.kept([(caller.actor, key.name)]))
     request = RecordMarks(()) if is_repeated else daybook.recorder.stage(marks)
 

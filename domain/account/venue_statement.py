@@ -1,7 +1,8 @@
 """Venue statement: an account's balances, positions, working orders and fills at a venue, as of one moment.
 
 Balances are totals of a currency as the venue shows them (held and locked together; for derivatives the wallet, without
-unrealized PnL). Positions are the venue's net of one derivative each; a spot holding is a balance. A section that is
+unrealized PnL). Positions are the venue's net of one derivative each, or in hedge mode one line for each leg
+(`position_side`); a spot holding is a balance. A section that is
 None was not stated; one that is stated is complete, so what it leaves out is zero there.
 
 Each statement is a stream of its own, named by the digest of its content, so that the same one is recorded once however
@@ -20,7 +21,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from domain import names, values
 from domain.errors import ReportUnreadable
-from domain.values import Liquidity, Money, Side
+from domain.values import Liquidity, Money, PositionSide, Side
 
 
 class BalanceLine(Struct, frozen=True, tag="BalanceLine"):
@@ -31,12 +32,16 @@ class BalanceLine(Struct, frozen=True, tag="BalanceLine"):
 
 
 class PositionLine(Struct, frozen=True, tag="PositionLine"):
-    """The signed net of one derivative, its average entry price where it is stated, and the resulting cost."""
+    """The signed net of one derivative, its average entry price where it is stated, and the resulting cost.
+
+    With a `position_side`, of one leg of hedge mode.
+    """
 
     instrument_id: str
     quantity: Decimal
     avg_px: Decimal | None = None
     cost: Decimal | None = None
+    position_side: PositionSide | UnsetType = UNSET
 
 
 class OrderLine(Struct, frozen=True, tag="OrderLine"):
@@ -55,6 +60,7 @@ class OrderLine(Struct, frozen=True, tag="OrderLine"):
     price: Decimal | None = None
     strategy_id: str = ""
     settle: str = ""
+    position_side: PositionSide | UnsetType = UNSET
 
 
 class FillLine(Struct, frozen=True, tag="FillLine"):
@@ -73,6 +79,7 @@ class FillLine(Struct, frozen=True, tag="FillLine"):
     liquidity: Liquidity = Liquidity.UNKNOWN
     strategy_id: str = ""
     further_commissions: tuple[Money, ...] | UnsetType = UNSET  # fees beside `commission`
+    position_side: PositionSide | UnsetType = UNSET
 
     @property
     def commissions(self) -> tuple[Money, ...]:
@@ -170,12 +177,13 @@ def check(statement: Statement) -> None:
         values.instrument_id(held.instrument_id, f"positions[{number}].instrument_id")
         values.number(held.quantity, f"positions[{number}].quantity")
         if held.avg_px is not None:
-            values.positive(held.avg_px, f"positions[{number}].avg_px")
+            values.number(held.avg_px, f"positions[{number}].avg_px")
     for number, order in enumerate(statement.open_orders or ()):
         _check_order(order, f"open_orders[{number}]")
     _check_fills(statement)
     _check_once("balances.currency", (line.currency for line in statement.balances or ()))
-    _check_once("positions.instrument_id", (line.instrument_id for line in statement.positions or ()))
+    places = ((line.instrument_id, values.leg_of(line.position_side)) for line in statement.positions or ())
+    _check_once("positions.instrument_id", (name if leg is PositionSide.BOTH else (name, leg) for name, leg in places))
     _check_once("open_orders.order_id", (line.order_id for line in statement.open_orders or ()))
     _check_once("fills.exec_id", ((line.instrument_id, line.exec_id) for line in statement.fills or ()))
 
@@ -190,7 +198,7 @@ def _check_order(order: OrderLine, field: str) -> None:
     if not 0 <= order.cum_qty <= order_qty:
         raise ReportUnreadable(f"{field}.cum_qty", order.cum_qty, f"from 0 to order_qty {order_qty}")
     if order.price is not None:
-        values.positive(order.price, f"{field}.price")
+        values.number(order.price, f"{field}.price")
 
 
 def _check_fills(statement: Statement) -> None:
@@ -207,7 +215,7 @@ def _check_fills(statement: Statement) -> None:
                 values.name(value, f"{field}.{id_field}")
         values.instrument_id(fill.instrument_id, f"{field}.instrument_id")
         values.positive(fill.last_qty, f"{field}.last_qty")
-        values.positive(fill.last_px, f"{field}.last_px")
+        values.number(fill.last_px, f"{field}.last_px")
         for paid in fill.commissions:
             values.number(paid.amount, f"{field}.commission.amount")
             values.currency(paid.currency, f"{field}.commission.currency")

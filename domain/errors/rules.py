@@ -57,6 +57,10 @@ _CHECKS = [
          "a market order needs a fresh mark of {instrument_id}, and none is on record; record one with POST /v1/marks"),
     Rule(Code.MARK_MISSING, "a mark to hold a price against",
          "PRICE_COLLAR needs a fresh mark of {instrument_id}, and none is on record; record one with POST /v1/marks"),
+    Rule(Code.CONVERSION_MISSING, "a mark above zero to convert by",
+         "the mark {price} of {instrument_id} converts no currencies: it is not above zero", "price"),
+    Rule(Code.MARK_VALUE, "a reference other than zero to hold a price against",
+         "the price {price} cannot be held against a reference of zero", "price"),
     Rule(Code.MARK_STALE, "a fresh mark",
          "the newest mark of {instrument_id}[, {price},] is {age_ms} ms old, and may be {age_max_ms} ms old; record a"
          " newer one with POST /v1/marks", "age_ms", limit="age_max_ms"),
@@ -188,6 +192,9 @@ _INSTRUMENTS = [
     Rule(Code.CONTRACT_SIZE, "a contract size changes ahead while nothing is held; amend it when it changes",
          "account {account_id} holds the contract, so its size is amended when it changes, and not ahead of"
          " {effective_at}"),
+    Rule(Code.CONTRACT_SIZE, "a contract changes while no order works; cancel them first",
+         "{working} orders of account {account_id} work in the instrument, {cl_ord_id} first; cancel them before its"
+         " contract changes", "working"),
     Rule(Code.CONTRACT_SIZE, "a contract size changes after what is on record",
          "effective_at {effective_at} is not after the last booking of account {account_id}, of {last}"),
     Rule(Code.CONTRACT_SIZE, "what is held is a number of the new contracts",
@@ -279,6 +286,7 @@ _CONTROLS = [
     Rule(Code.CONVERSION_CONTRACT, "currencies are converted by spot or a perpetual",
          "{instrument_id} converts no currencies: only spot and perpetuals do"),
     Rule(Code.MARK_VALUE, "a mark above zero", "the mark {price} of {instrument_id} is not above zero", "price"),
+    Rule(Code.MARK_VALUE, "a mark of zero or above", "the mark {price} of {instrument_id} is below zero", "price"),
     Rule(Code.MARK_VALUE, "one mark an instrument", "two marks of {instrument_id} are given"),
 ]  # fmt: skip
 
@@ -446,6 +454,8 @@ BREAKS = [
     Rule(Code.STATE_MISMATCH, "{} fits an order that is {}", "{0} does not fit an order that is {1}"),
     Rule(Code.STATUS_MISMATCH, "an order that the venue has as {} is so here",
          "the venue has the order as {0}, and it is not so here"),
+    Rule(Code.CONTRACT_SIZE, "a fill is on record when its contract's size changes",
+         "the fill is of before the contract's size changed, and arrived when what was held had been turned already"),
     Rule(Code.OVERSOLD, "a spot position is not below zero",
          "the spot position is below zero: an acquisition was not reported"),
     Rule(Code.OVERSOLD, "a {} leg is not {} zero", "the {0} leg is {1} zero: what opened it was not reported"),

@@ -129,7 +129,8 @@ def _record(work: UnitOfWork, report: AccountReport, held: dict[str, Held]) -> t
 def resized(work: UnitOfWork, listed: Instrument, request: AmendInstrument) -> list[Transfer]:
     """The transfers that turn what all accounts hold into contracts of another size. Raises RequestRefused.
 
-    The accounts are those that the firm has on record. A size changes ahead only while nothing is held.
+    The accounts are those that the firm has on record. A size changes ahead only while nothing is held, and while no
+    order works: an order and its fills have one unit.
     """
     size = listed.facts_at(request.effective_at).contract.contract_size
     if size == request.contract.contract_size:
@@ -138,6 +139,7 @@ def resized(work: UnitOfWork, listed: Instrument, request: AmendInstrument) -> l
     transfers: list[Transfer] = []
     for account_id in sorted(firm.accounts) if firm is not None else ():
         known: Account = work.state(account.stream(account_id))
+        _check_no_order_works(work, account_id, request.instrument_id)
         for of in sorted(known.positions):
             key = PositionKey(account_id, *of)
             if key.instrument_id == request.instrument_id:
@@ -150,6 +152,18 @@ def resized(work: UnitOfWork, listed: Instrument, request: AmendInstrument) -> l
             strategy_id=transfers[0].key.strategy_id,
         )  # fmt: skip
     return transfers
+
+
+def _check_no_order_works(work: UnitOfWork, account_id: str, instrument_id: str) -> None:
+    """Check that no order works in an instrument. Raises RequestRefused."""
+    limits = work.state(risk.stream(account_id))
+    holds = limits.holds.items() if limits is not None else ()
+    working = sorted(key.cl_ord_id for key, hold in holds if hold.instrument_id == instrument_id)
+    if working:
+        raise RequestRefused(
+            "a contract changes while no order works; cancel them first", account_id=account_id, cl_ord_id=working[0],
+            working=len(working),
+        )  # fmt: skip
 
 
 def record_if_closed(work: UnitOfWork, recorded: Recorded, at: datetime) -> None:

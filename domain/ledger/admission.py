@@ -172,6 +172,7 @@ def keep(work: UnitOfWork, raw: RawReportKept) -> tuple[Recorded, ...]:
 
 def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> Outcome:
     order.check_report(report)
+    _check_prices(work, report)
     if isinstance(report, OrderFilled):
         listed = _check_known(work, report.key.account_id, report.instrument_id)
         if not report.commission.currency:  # none was reported
@@ -184,6 +185,24 @@ def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) 
         accounts.check(work, report.key.account_id)
     records = orders.admit(work, report, facts, due)
     return Outcome(records, None, orders.on_record(work, report, records))
+
+
+def _check_prices(work: UnitOfWork, report: OrderReport) -> None:
+    """Check that the instrument of a report may have its prices. Raises ReportUnreadable naming field and value."""
+    stated = {field: getattr(report, field, None) for field in ("last_px", "price")}
+    terms = getattr(report, "terms", None)
+    if terms is not None:
+        stated |= {"price": terms.price, "stop_px": terms.stop_px}
+    if not any(price is not None and price <= 0 for price in stated.values()):
+        return
+    instrument_id = terms.instrument_id if terms is not None else getattr(report, "instrument_id", "")
+    if not instrument_id:
+        known = work.state(order.stream(report.key))
+        instrument_id = known.instrument_id if known is not None else ""
+    listed: Instrument | None = work.state(instrument.stream(instrument_id)) if instrument_id else None
+    for field, price in stated.items():
+        if price is not None and listed is not None and not listed.contract.has_price(price):
+            raise ReportUnreadable(field, str(price), f"{listed.contract.price_rule}, of {instrument_id}")
 
 
 def _check_known(work: UnitOfWork, account_id: str, instrument_id: str) -> Instrument:

@@ -192,6 +192,8 @@ def is_of(event: PositionEvent, report: Transfer | SettleFunding) -> bool:
         case FundingSettled(amount=amount), SettleFunding():
             return amount == report.amount
         case PositionTransferred(), Transfer():
+            if event.is_at_cost and report.is_at_cost:
+                return (event.side, event.quantity) == (report.side, report.quantity)
             booked = (event.side, event.quantity, event.cost)
             return booked == (report.side, report.quantity, report.cost)
         case _:

@@ -299,6 +299,7 @@ def _decide(
         case AssignLots() | MovePosition() | SettleContract():
             _decide_position(work, request)
         case RecordMarks():
+            limits.check_marks(work, request.marks)
             for batch in request.batches:
                 stream = prices.stream(batch)
                 work.record(stream, prices.decide(work.state(stream), batch))
@@ -419,6 +420,7 @@ def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark 
         account.opened(owner, request.key.account_id)
     listed = _instrument_of(work, request.terms.instrument_id)
     contract = listed.facts_at(request.transact_time).contract
+    instrument.check_prices(contract, request.terms.price, request.terms.stop_px)
     try:
         account.opened(owner, request.key.account_id)
         submitted = order.decide(None, request)
@@ -455,8 +457,9 @@ def _replace(work: UnitOfWork, request: ReplaceOrder, marks: Callable[[str], Mar
     (requested,) = (event for event in decided_events if isinstance(event, OrderReplaceRequested))
     terms, at = requested.terms, request.transact_time
     listed = _instrument_of(work, terms.instrument_id)
-    instrument.check_terms(listed, terms.order_qty, terms.price, at)
     contract = listed.facts_at(at).contract
+    instrument.check_prices(contract, terms.price, terms.stop_px)
+    instrument.check_terms(listed, terms.order_qty, terms.price, at)
     orders.check_child(work, replace(known, terms=terms), contract)
     quantity = max(known.held_qty, exact(terms.order_qty - known.cum_qty))
     hold = AdjustHold(

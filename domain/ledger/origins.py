@@ -291,7 +291,7 @@ def report_of(event: Any) -> Any:
             return position.Transfer(
                 key=event.key, transfer_id=event.transfer_id, side=event.side, quantity=event.quantity,
                 cost=event.cost, transact_time=event.transact_time, reason=event.reason,
-                counterparty=event.counterparty, lots=event.lots,
+                counterparty=event.counterparty, lots=event.lots, is_at_cost=event.is_at_cost,
             )  # fmt: skip
         case position.FundingSettled():
             return position.SettleFunding(

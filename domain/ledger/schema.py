@@ -29,6 +29,7 @@ from domain.ledger.upcasts import (
     PositionRestatedV1,
     PositionRestatedV2,
     PositionTransferredV1,
+    PositionTransferredV2,
     TradeBookedV1,
     TradeBookedV2,
 )
@@ -67,6 +68,7 @@ UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV1: upcasts.trade_booked,
     TradeBookedV2: upcasts.trade_booked_v2,
     PositionTransferredV1: upcasts.position_transferred,
+    PositionTransferredV2: upcasts.position_transferred_v2,
     PositionRestatedV1: upcasts.position_restated,
     PositionRestatedV2: upcasts.position_restated_v2,
     HoldPlacedV1: upcasts.hold_placed,

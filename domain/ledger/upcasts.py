@@ -27,6 +27,7 @@ from domain.position import (
     Sums,
     TradeBooked,
     TradeKind,
+    TransferReason,
 )
 from domain.risk import (
     CapitalBasis,
@@ -232,6 +233,24 @@ class EquityAssessedV1(Struct, frozen=True, tag="EquityAssessed"):
     transact_time: datetime
 
 
+class PositionTransferredV2(Struct, frozen=True, tag="PositionTransferred.v2"):
+    """A booked transfer, before what was sent left at its cost."""
+
+    key: PositionKey
+    contract: Contract
+    costing: Costing
+    transfer_id: str
+    side: Side
+    quantity: Decimal
+    cost: Decimal
+    transact_time: datetime
+    effect: Effect
+    is_late: bool = False
+    reason: TransferReason = TransferReason.OPENING
+    counterparty: PositionKey | None = None
+    lots: tuple[Lot, ...] = ()
+
+
 def trade_booked(event: TradeBookedV1) -> TradeBooked:
     """Convert version 1 to version 3: an ordinary trade."""
     return TradeBooked(
@@ -253,10 +272,19 @@ def trade_booked_v2(event: TradeBookedV2) -> TradeBooked:
 
 
 def position_transferred(event: PositionTransferredV1) -> PositionTransferred:
-    """Convert version 1 to version 2: an opening balance, which was the only kind."""
+    """Convert version 1 to version 3: an opening balance, which was the only kind."""
     return PositionTransferred(
         event.key, event.contract, event.costing, event.transfer_id, side=event.side, quantity=event.quantity,
         cost=event.cost, transact_time=event.transact_time, effect=event.effect.newer(), is_late=event.is_late,
+    )  # fmt: skip
+
+
+def position_transferred_v2(event: PositionTransferredV2) -> PositionTransferred:
+    """Convert version 2 to version 3: at the cost that was stated."""
+    return PositionTransferred(
+        event.key, event.contract, event.costing, event.transfer_id, side=event.side, quantity=event.quantity,
+        cost=event.cost, transact_time=event.transact_time, effect=event.effect, is_late=event.is_late,
+        reason=event.reason, counterparty=event.counterparty, lots=event.lots,
     )  # fmt: skip
 
 

@@ -135,6 +135,8 @@ class Prices:
             path = self._paths[held_in, wanted] = self._path_between(held_in, wanted)
         for instrument_id, is_base in path:
             price = self.price(instrument_id)
+            if price <= 0:
+                raise RequestRefused("a mark above zero to convert by", instrument_id=instrument_id, price=price)
             amount = exact(amount * price) if is_base else divide(amount, price)
         return amount
 

@@ -316,8 +316,8 @@ def check_report(report: OrderReport) -> None:
     if isinstance(report, _EXECUTIONS):
         if not (report.last_qty.is_finite() and report.last_qty > 0):
             raise ReportUnreadable("last_qty", str(report.last_qty), "above zero")
-        if not (report.last_px.is_finite() and report.last_px > 0):
-            raise ReportUnreadable("last_px", str(report.last_px), "above zero")
+        if not report.last_px.is_finite():
+            raise ReportUnreadable("last_px", str(report.last_px), "a number")
     if isinstance(report, _PRICED):
         for paid in (report.commission, *report.further_commissions):
             if paid is not None and not paid.amount.is_finite():
@@ -328,10 +328,11 @@ def check_report(report: OrderReport) -> None:
         if not report.exec_id:
             raise ReportUnreadable("exec_id", report.exec_id, "the id of an execution")
         return
-    for field in ("order_qty", "price"):
-        value = getattr(report, field, None)
-        if value is not None and not (value.is_finite() and value > 0):
-            raise ReportUnreadable(field, str(value), "above zero")
+    order_qty, price = getattr(report, "order_qty", None), getattr(report, "price", None)
+    if order_qty is not None and not (order_qty.is_finite() and order_qty > 0):
+        raise ReportUnreadable("order_qty", str(order_qty), "above zero")
+    if price is not None and not price.is_finite():
+        raise ReportUnreadable("price", str(price), "a number")
 
 
 def admit(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:

@@ -17,7 +17,7 @@ from domain.errors import RequestRefused
 from domain.instrument import Contract
 from domain.order.events import OrdStatus
 from domain.order.state import Order
-from domain.order.terms import OrderKey, check_amount, check_id, check_time
+from domain.order.terms import OrderKey, check_amount, check_id, check_number, check_time
 from domain.values import ZERO, Side, exact
 
 
@@ -140,7 +140,7 @@ def decide(parent: ParentOrder | None, request: ParentRequest) -> tuple[ParentEv
                 check_id(field, value)
             check_time("transact_time", at)
             check_amount("order_qty", order_qty)
-            check_amount("price", price)
+            check_number("price", price)
             return (ParentOpened(key, strategy_id, contract, side, order_qty=order_qty, price=price, transact_time=at),)
         case ParentOrder(opened=opened), OpenParent():
             requested = ParentOpened(

@@ -146,6 +146,9 @@ class Changes(Struct, frozen=True, omit_defaults=True):
         return replace(terms, **named)
 
 
+NUMBER = "a finite decimal number"
+
+
 def check(terms: OrderTerms, transact_time: datetime | None = None) -> None:
     """Check terms by the rules that need nothing else. Raises RequestRefused naming field, value and rule."""
     check_terms_fields(terms)
@@ -163,8 +166,10 @@ def check_terms_fields(terms: OrderTerms) -> None:
         values.instrument_id(terms.instrument_id)
     except InvalidInput as error:
         raise RequestRefused(f"instrument_id is {error.rule}", instrument_id=terms.instrument_id) from error
-    for field in ("order_qty", "price", "stop_px", "peg_offset_value", "display_qty"):
+    for field in ("order_qty", "peg_offset_value", "display_qty"):
         check_amount(field, getattr(terms, field))
+    for field in ("price", "stop_px"):
+        check_number(field, getattr(terms, field))
     if terms.expire_time is not None:
         check_time("expire_time", terms.expire_time)
 
@@ -175,6 +180,18 @@ def check_amount(field: str, value: Decimal | None) -> None:
         return
     if not value.is_finite() or value <= 0:
         raise RequestRefused(f"{field} above zero", **{field: value})
+    check_number(field, value)
+
+
+def check_number(field: str, value: Decimal | None) -> None:
+    """Check that a value is a number within our range; whether a price is above zero its instrument says.
+
+    Raises RequestRefused.
+    """
+    if value is None:
+        return
+    if not value.is_finite():
+        raise RequestRefused(f"{field} is {NUMBER}", **{field: value})
     if value.adjusted() >= MAGNITUDE_MAX or value.as_tuple().exponent < -PLACES_MAX:  # type: ignore[operator]
         raise RequestRefused(f"{field} below 1e{MAGNITUDE_MAX} with at most {PLACES_MAX} places", **{field: value})
 

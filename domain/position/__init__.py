@@ -13,6 +13,7 @@ from domain.position.costing import (
     expensed,
     paid_in_base,
 )
+from domain.position.entries import entry_of, occurrence_of
 from domain.position.events import (
     AssignLots,
     Booking,
@@ -41,10 +42,8 @@ from domain.position.position import (
     Position,
     admit,
     decide,
-    entry_of,
     evolve,
     needs_history,
-    occurrence_of,
     stream,
     unfold,
     without_history,

@@ -62,7 +62,8 @@ class LotChange(Struct, frozen=True, gc=False):
 class Entry(Struct, frozen=True, gc=False):
     """A trade or transfer as costing sees it; a transfer has a `cost`, and neither price nor commission.
 
-    `lots` are those a transfer carries (none: it opens one of its own); `lot_ids` those assigned to a disposal.
+    `lots` are those a transfer carries (none: it opens one of its own); `lot_ids` those assigned to a disposal. What is
+    sent `is_at_cost` takes each lot at its own cost.
     """
 
     occurrence: Occurrence
@@ -75,6 +76,7 @@ class Entry(Struct, frozen=True, gc=False):
     lots: tuple[Lot, ...] = ()
     lot_ids: tuple[str, ...] = ()
     further_commissions: tuple[Money, ...] = ()
+    is_at_cost: bool = False
 
     @property
     def commissions(self) -> tuple[Money, ...]:
@@ -342,7 +344,9 @@ def _match(lots: Lots, closing: Decimal, value: Decimal, price: Decimal | None, 
     left, value_left = abs(closing), value
     for lot in _assigned_first(lots, entry.lot_ids):
         quantity = min(left, abs(lot.quantity))
-        if quantity == left:
+        if entry.is_at_cost and quantity != left:
+            share = -_part(lot.cost, quantity, lot.quantity)
+        elif quantity == left:
             share = value_left
         elif price is not None:
             share = entry.contract.value(quantity.copy_sign(closing), price)

@@ -33,7 +33,11 @@ class TradeKind(StrEnum):
 
 
 class TransferReason(StrEnum):
-    """Why quantity moved without a trade. Income is booked at its fair value, which is then its cost."""
+    """Why quantity moved without a trade. Income is booked at its fair value, which is then its cost.
+
+    DISPOSAL is what was spent or given away at a value: it realizes a gain. NETWORK_FEE is what a network took: a loss
+    of its cost. All others but income are no disposal: what is sent leaves at its cost.
+    """
 
     OPENING = "OPENING"
     DEPOSIT = "DEPOSIT"
@@ -44,6 +48,13 @@ class TransferReason(StrEnum):
     STAKING = "STAKING"
     INTEREST = "INTEREST"
     REBATE = "REBATE"
+    DISPOSAL = "DISPOSAL"
+    NETWORK_FEE = "NETWORK_FEE"
+
+    @property
+    def is_disposal(self) -> bool:
+        """Whether what is sent realizes the difference between what it is given for and its cost."""
+        return self.is_income or self in (TransferReason.DISPOSAL, TransferReason.NETWORK_FEE)
 
     @property
     def is_income(self) -> bool:
@@ -104,8 +115,12 @@ class TradeReversed(Struct, frozen=True, gc=False, tag="TradeReversed", omit_def
         return (self.commission, *self.further_commissions)
 
 
-class PositionTransferred(Struct, frozen=True, gc=False, tag="PositionTransferred.v2"):
-    """Quantity was received or sent at a stated cost: an opening balance, a deposit in kind, a move, income."""
+class PositionTransferred(Struct, frozen=True, gc=False, tag="PositionTransferred.v3"):
+    """Quantity was received or sent at a cost: an opening balance, a deposit in kind, a move, income.
+
+    What was sent `is_at_cost` left at the cost that it had then. Where an entry from before it arrives later and
+    changes that, a transfer of no quantity corrects the cost, so that nothing is realized.
+    """
 
     key: PositionKey
     contract: Contract
@@ -120,6 +135,7 @@ class PositionTransferred(Struct, frozen=True, gc=False, tag="PositionTransferre
     reason: TransferReason = TransferReason.OPENING
     counterparty: PositionKey | None = None
     lots: tuple[Lot, ...] = ()
+    is_at_cost: bool = False
 
 
 class FundingSettled(Struct, frozen=True, gc=False, tag="FundingSettled", omit_defaults=True):
@@ -216,7 +232,8 @@ class Reverse(Struct, frozen=True):
 class Transfer(Struct, frozen=True, tag="Transfer"):
     """Quantity received (BUY) or sent (SELL) without a trade, at a cost signed as its value is (+ in for spot).
 
-    It carries the lots it names, or opens one of its own at `transact_time`.
+    It carries the lots it names, or opens one of its own at `transact_time`. One that `is_at_cost` takes what it sends
+    at the cost of that, and not at the `cost` it states; of what it receives `cost` counts.
     """
 
     key: PositionKey
@@ -229,6 +246,7 @@ class Transfer(Struct, frozen=True, tag="Transfer"):
     counterparty: PositionKey | None = None
     lots: tuple[Lot, ...] = ()
     contract: Contract | None = None
+    is_at_cost: bool = False
 
 
 class SettleFunding(Struct, frozen=True, tag="SettleFunding"):

@@ -13,11 +13,11 @@ Invariant, exact, in settlement currency: realized + rounding + unrealized - fee
 + transferred = the change of equity, where unrealized = value(quantity, mark) - cost.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import reduce
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import assert_never
 
 from msgspec import Struct
@@ -29,9 +29,9 @@ from domain.errors import RequestRefused
 from domain.immutable import AppendMap
 from domain.instrument import Contract, Kind
 from domain.position import costing, rebooking
-from domain.position.costing import Book, Effect, Entry
+from domain.position.costing import Book, Entry
+from domain.position.entries import booking, contract_of, entry_of, entry_of_report, occurrence_of, oversold
 from domain.position.events import (
-    AssignLots,
     Booking,
     Filled,
     FundingSettled,
@@ -53,9 +53,10 @@ from domain.position.events import (
 from domain.position.history import History
 from domain.position.rebooking import Booked, Changes
 from domain.position.whole_numbers import TooFine
-from domain.values import ZERO, Money, Occurrence, PositionSide, exact
+from domain.values import ZERO, Money, Occurrence, PositionSide, Side, exact
 
 _AT_EXPIRY = {TradeKind.SETTLEMENT, TradeKind.EXERCISE}
+LATEST = datetime.max.replace(tzinfo=UTC)
 TAIL_MAX = 128
 ENTRIES_MAX = 250_000  # of the history of a position that is not being restated
 
@@ -86,6 +87,7 @@ class Position(Struct, frozen=True, gc=False):
     transfers: AppendMap[str, PositionTransferred] = AppendMap()
     broken: tuple[PositionBroken, ...] = ()
     settlement_ids: frozenset[str] = frozenset()
+    sent_at_cost: tuple[str, ...] = ()
     history: History | None = None
 
     @property
@@ -103,21 +105,6 @@ def stream(key: PositionKey) -> str:
     """The stream of one position."""
     leg = () if key.position_side is PositionSide.BOTH else (key.position_side,)
     return names.stream("position", key.account_id, key.strategy_id, key.instrument_id, *leg)
-
-
-def occurrence_of(report: Filled | Reverse | Transfer | AssignLots | Booking) -> Occurrence:
-    """The occurrence of the entry that a report or booking is about."""
-    if isinstance(report, Filled | TradeBooked):
-        return _trade_at(report)
-    if isinstance(report, Transfer | PositionTransferred):
-        return Occurrence(report.transact_time, 0, report.transfer_id)
-    nanos = report.nanos if isinstance(report, Reverse) else 0
-    return Occurrence(report.transact_time, report.trade_seq, report.exec_id, nanos)
-
-
-def _trade_at(trade: Filled | TradeBooked) -> Occurrence:
-    tie = f"{trade.side} {trade.cl_ord_id}"
-    return Occurrence(trade.transact_time, trade.trade_seq, trade.exec_id, nanos=trade.nanos, tie=tie)
 
 
 def needs_history(position: Position | None, reports: Iterable[PositionReport | PositionRequest]) -> bool:
@@ -169,7 +156,13 @@ def decide(position: Position | None, request: PositionRequest) -> tuple[Positio
     rebooked = _rebooked_with(position, changes, position.costing)
     assigned = LotsAssigned(position.key, request.exec_id, request.lot_ids, request.transact_time)
     restated = _restatement(position.key, (request.exec_id,), rebooked, position.book, since=changes.first)
-    return (assigned, *restated)
+    events: tuple[PositionEvent, ...] = (assigned, *restated)
+    if not (position.sent_at_cost and (corrections := _corrections(position, events))):
+        return events
+    after = position
+    for event in events:
+        after = evolve(after, event)
+    return (*events, *_admitted(after, corrections, position.costing))
 
 
 def _place(position: Position, at: datetime, exec_id: str) -> Occurrence:
@@ -194,6 +187,13 @@ def _on_record(position: Position, place: Occurrence) -> tuple[Booked | None, Bo
     return (Booked(entry, costing.effect_of(book, entry, position.costing)) if entry else None), book
 
 
+def _book_at(position: Position, report: Filled | Transfer) -> Book:
+    """The book right before the place of a report that is sent at cost; the present one for others."""
+    if not isinstance(report, Transfer) or not report.is_at_cost:
+        return position.book
+    return _on_record(position, occurrence_of(report))[1]
+
+
 def _book_before(history: History, place: Occurrence, costing_: Costing) -> Book:
     try:
         return history.book_before(place, costing_)
@@ -215,8 +215,88 @@ def admit(position: Position | None, reports: Sequence[PositionReport], costing_
     """The events that reports add, in any order of arrival. Never refuses; the caller has removed repeated exec ids.
 
     Reports of one call are booked in order of occurrence. Those before the latest on record are booked late and busted
-    ones reversed, followed by one restatement of every entry they changed.
+    ones reversed, followed by one restatement of every entry they changed. Where that changes the cost of what was sent
+    at cost, a transfer of no quantity corrects it.
     """
+    events = _admitted(position, reports, costing_)
+    is_at_cost = any(isinstance(event, PositionTransferred) and event.is_at_cost for event in events)
+    if not is_at_cost and (position is None or not position.sent_at_cost):
+        return events
+    corrections = _corrections(position, events)
+    return _admitted(position, [*reports, *corrections], costing_) if corrections else events
+
+
+def _corrections(position: Position | None, events: Sequence[PositionEvent]) -> list[Transfer]:
+    """The transfers of no quantity after which nothing is realized by what was sent at cost."""
+    if not any(isinstance(event, TradeReversed | PositionRestated | PositionTransferred) for event in events):
+        return []
+    after = position
+    for event in events:
+        after = evolve(after, event, entries_max=None)
+    assert after is not None, "there are events"
+    since = min(_changed_from(event) for event in events)
+    corrections = []
+    for transfer_id in after.sent_at_cost:
+        sent = after.transfers[transfer_id]
+        place = occurrence_of(sent)
+        if sent.transact_time < since or (after.history is None and _is_before_tail(after, place)):
+            continue
+        before = list(_corrections_of(after, transfer_id))
+        found, _ = _on_record(after, place)
+        if found is None:
+            continue
+        gain, corrected = exact(found.effect.realized + found.effect.rounding), sum((e.cost for e in before), ZERO)
+        if gain == corrected:
+            continue
+        # one takes back what was corrected before, and one corrects it all: each is rounded as what it takes back
+        for number, cost in enumerate((cost for cost in (-corrected, gain) if cost), len(before) + 2):
+            correction = Transfer(
+                sent.key, f"{transfer_id}~{number}", sent.side, ZERO, cost=exact(cost),
+                transact_time=sent.transact_time, reason=sent.reason, counterparty=sent.counterparty,
+                contract=sent.contract,
+            )  # fmt: skip
+            corrections.append(correction)
+    return corrections
+
+
+def _changed_from(event: PositionEvent) -> datetime:
+    """The time from which an event may change what entries on record released."""
+    match event:
+        case PositionRestated(since=Occurrence(transact_time=at)):
+            return at
+        case PositionRestated(items=items):
+            return min((item.transact_time for item in items), default=LATEST)
+        case TradeBooked() | PositionTransferred() | TradeReversed():
+            return event.transact_time
+        case _:
+            return LATEST
+
+
+def _corrections_of(position: Position, transfer_id: str) -> Iterator[PositionTransferred]:
+    """The corrections on record of what was sent at cost."""
+    for number in count(2):
+        found = position.transfers.get(f"{transfer_id}~{number}")
+        if found is None:
+            return
+        yield found
+
+
+def _at_cost(book: Book, report: Filled | Transfer, costing_: Costing) -> Filled | Transfer:
+    """A transfer with the cost of what it sends, of a book that holds it all; any other report as it is."""
+    if not isinstance(report, Transfer) or not report.is_at_cost or not report.quantity:
+        return report
+    is_spot = report.contract is not None and report.contract.kind is Kind.SPOT
+    if report.side is Side.BUY if is_spot else book.quantity * report.side.sign >= 0:
+        return replace(report, is_at_cost=False)
+    if report.quantity > abs(book.quantity):
+        return replace(report, cost=ZERO)
+    cost, _ = costing.release(book, report.quantity, costing_)
+    return replace(report, cost=exact(-cost))
+
+
+def _admitted(
+    position: Position | None, reports: Sequence[PositionReport], costing_: Costing
+) -> tuple[PositionEvent, ...]:
     events: list[PositionEvent] = []
     bookings: list[Filled | Transfer] = []
     reversals: list[Reverse] = []
@@ -253,18 +333,36 @@ def admit(position: Position | None, reports: Sequence[PositionReport], costing_
     late = list(takewhile(lambda report: occurrence_of(report) < latest, bookings)) if latest is not None else []
     book = position.book if position else costing.empty(costing_.cost_basis)
     if position is not None and (late or reversals):
+        late = [_at_cost(_book_at(position, report), report, costing_) for report in late]
         moved, book = _rebooked(position, late, reversals, costing_)
         events += moved
     effect = None
-    for report in bookings[len(late) :]:
+    for arrived in bookings[len(late) :]:
         book = costing.book_with(book, effect) if effect is not None else book
-        effect = costing.effect_of(book, _entry(report), costing_)
-        events.append(_booking(report, costing_, effect, is_late=False))
+        report = _at_cost(book, arrived, costing_)
+        effect = costing.effect_of(book, entry_of_report(report), costing_)
+        events.append(booking(report, costing_, effect, is_late=False))
     quantity = book.quantity + effect.quantity if effect is not None else book.quantity
-    return (*events, *_oversold(position, bookings, quantity))
+    outdated = (_outdated(position, report, quantity) for report in late) if position is not None else ()
+    broken = next((each for each in outdated if each is not None), None)
+    events += [broken] if broken is not None else []
+    return (*events, *oversold(position.quantity if position else ZERO, bookings, quantity))
+
+
+def _outdated(position: Position, report: Filled | Transfer, quantity: Decimal) -> PositionBroken | None:
+    """The break of a fill from before its contract's size changed: what was held then was turned without it."""
+    known, stated = position.contract, contract_of(report)
+    if known is None or known.contract_size == stated.contract_size:
+        return None
+    return PositionBroken(
+        report.key, "a fill is on record when its contract's size changes", exec_id=occurrence_of(report).exec_id,
+        quantity=exact(quantity), transact_time=report.transact_time,
+    )  # fmt: skip
 
 
 def _is_same_transfer(report: Transfer, booked: PositionTransferred) -> bool:
+    if report.is_at_cost and booked.is_at_cost:
+        return (report.side, report.quantity) == (booked.side, booked.quantity)
     return (report.side, report.quantity, report.cost) == (booked.side, booked.quantity, booked.cost)
 
 
@@ -287,7 +385,7 @@ def _rebooked(
 ) -> tuple[list[PositionEvent], Book]:
     """Late bookings in their place, reversals, and the restatement of the entries they changed; the resulting book."""
     places = {report: _place(position, report.transact_time, report.exec_id) for report in reversals}
-    changes = Changes(tuple(_entry(report) for report in late), frozenset(places.values()))
+    changes = Changes(tuple(entry_of_report(report) for report in late), frozenset(places.values()))
     rebooked = _rebooked_with(position, changes, costing_)
     events: list[PositionEvent] = []
     booked = position.book
@@ -306,7 +404,7 @@ def _rebooked(
         booked = rebooking.minus_unmatched(booked, item.effect)
     for late_report in late:
         effect = rebooked.effects[occurrence_of(late_report)]
-        events.append(_booking(late_report, costing_, effect, is_late=True))
+        events.append(booking(late_report, costing_, effect, is_late=True))
         booked = rebooking.plus_unmatched(booked, effect)
     moved_by = tuple(occurrence_of(report).exec_id for report in (*reversals, *late))
     events += _restatement(position.key, moved_by, rebooked, booked, since=changes.first)
@@ -323,105 +421,6 @@ def _restatement(
     if rebooked.restated or lots:
         return (PositionRestated(key, moved_by, rebooked.restated, lots),)
     return ()
-
-
-def _oversold(
-    position: Position | None, bookings: Sequence[Filled | Transfer], quantity: Decimal
-) -> tuple[PositionBroken, ...]:
-    """The break of a position that has just fallen to where it cannot be: a fill that opened it was never reported.
-
-    A spot position and a LONG leg are not below zero, a SHORT leg is not above it.
-    """
-    if not bookings:
-        return ()
-    last = bookings[-1]
-    leg = last.key.position_side
-    if leg is PositionSide.BOTH and _contract(last).kind is not Kind.SPOT:
-        return ()
-    sign = -1 if leg is PositionSide.SHORT else 1
-    was_below = position is not None and sign * position.quantity < 0
-    if sign * quantity >= 0 or was_below:
-        return ()
-    below = "below" if sign > 0 else "above"
-    rule = "a spot position is not below zero" if leg is PositionSide.BOTH else f"a {leg} leg is not {below} zero"
-    exec_id = occurrence_of(last).exec_id
-    return (
-        PositionBroken(
-            last.key,
-            rule=rule,
-            exec_id=exec_id,
-            quantity=exact(quantity),
-            transact_time=last.transact_time,
-        ),
-    )
-
-
-def _contract(report: Filled | Transfer) -> Contract:
-    assert report.contract is not None, "the ledger fills in the contract"
-    return report.contract
-
-
-def _entry(report: Filled | Transfer) -> Entry:
-    place, contract = occurrence_of(report), _contract(report)
-    if isinstance(report, Transfer):
-        return Entry(
-            occurrence=place,
-            contract=contract,
-            side=report.side,
-            quantity=report.quantity,
-            price=None,
-            commission=None,
-            cost=report.cost,
-            lots=report.lots,
-        )
-    return Entry(
-        occurrence=place,
-        contract=contract,
-        side=report.side,
-        quantity=report.last_qty,
-        price=report.last_px,
-        commission=report.commission,
-        further_commissions=report.further_commissions,
-    )
-
-
-def entry_of(event: Booking) -> Entry:
-    """A booking as costing sees it."""
-    if isinstance(event, PositionTransferred):
-        return Entry(
-            occurrence=occurrence_of(event),
-            contract=event.contract,
-            side=event.side,
-            quantity=event.quantity,
-            price=None,
-            commission=None,
-            cost=event.cost,
-            lots=event.lots,
-        )
-    return Entry(
-        occurrence=occurrence_of(event),
-        contract=event.contract,
-        side=event.side,
-        quantity=event.last_qty,
-        price=event.last_px,
-        commission=event.commission,
-        further_commissions=event.further_commissions,
-    )
-
-
-def _booking(report: Filled | Transfer, costing_: Costing, effect: Effect, *, is_late: bool) -> Booking:
-    if isinstance(report, Transfer):
-        return PositionTransferred(
-            report.key, contract=_contract(report), costing=costing_, transfer_id=report.transfer_id, side=report.side,
-            quantity=report.quantity, cost=report.cost, transact_time=report.transact_time, effect=effect,
-            is_late=is_late, reason=report.reason, counterparty=report.counterparty, lots=report.lots,
-        )  # fmt: skip
-    return TradeBooked(
-        report.key, report.contract, costing_, report.cl_ord_id, exec_id=report.exec_id, trade_seq=report.trade_seq,
-        side=report.side, last_qty=report.last_qty, last_px=report.last_px, commission=report.commission,
-        liquidity=report.liquidity, transact_time=report.transact_time, effect=effect, is_late=is_late,
-        kind=report.kind, nanos=report.nanos, further_commissions=report.further_commissions,
-    )  # fmt: skip
 
 
 def evolve(
@@ -464,7 +463,7 @@ def evolve(
 
 
 def _with_booking(position: Position, event: Booking, tail_max: int) -> Position:
-    effect, fees = event.effect, position.fees
+    effect, fees, sent_at_cost = event.effect, position.fees, position.sent_at_cost
     income, transferred, transfers = position.income, position.transferred, position.transfers
     conventions, book, anchor = position.costing, position.book, position.anchor
     if conventions is None:
@@ -472,6 +471,8 @@ def _with_booking(position: Position, event: Booking, tail_max: int) -> Position
         anchor = book
     if isinstance(event, PositionTransferred):
         transfers = transfers.added(event.transfer_id, event)
+        if event.is_at_cost:
+            sent_at_cost = (*sent_at_cost, event.transfer_id)
         if event.reason.is_income:
             income = income + event.cost
         else:
@@ -489,12 +490,13 @@ def _with_booking(position: Position, event: Booking, tail_max: int) -> Position
         book = costing.book_with(book, effect)
         booked = Booked(entry_of(event), effect, book)
         anchor, anchored_at, tail, history = _tail_with(position, anchor, booked, tail_max)
+    contract = position.contract if event.is_late and position.contract is not None else event.contract
     return Position(
-        position.key, book, anchor, event.contract, costing=conventions, anchored_at=anchored_at, tail=tail,
+        position.key, book, anchor, contract, costing=conventions, anchored_at=anchored_at, tail=tail,
         realized=position.realized + effect.realized, rounding=position.rounding + effect.rounding,
         fee_cost=position.fee_cost + effect.fee_cost, fees=fees, funding=position.funding, funded_in=position.funded_in,
         income=income, transferred=transferred, fundings=position.fundings, transfers=transfers, broken=position.broken,
-        settlement_ids=settlement_ids, history=history,
+        settlement_ids=settlement_ids, sent_at_cost=sent_at_cost, history=history,
     )  # fmt: skip
 
 

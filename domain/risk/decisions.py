@@ -18,6 +18,8 @@ from decimal import Decimal
 from functools import reduce
 from typing import assert_never
 
+from msgspec import UNSET
+
 from domain import names, values
 from domain.errors import InvalidInput, RequestRefused
 from domain.instrument import Kind
@@ -371,8 +373,6 @@ def _check_number(field: str, value: object) -> None:
 def _check_marks(marks: Iterable[Mark]) -> None:
     known: dict[str, Mark] = {}
     for mark in marks:
-        if not mark.price.is_finite() or mark.price <= 0:
-            raise RequestRefused("a mark above zero", instrument_id=mark.instrument_id, price=mark.price)
         _check_number("price", mark.price)
         check_time("mark_at", mark.mark_at)
         if known.setdefault(mark.instrument_id, mark) != mark:
@@ -421,6 +421,7 @@ def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
                 report.key, report.strategy_id, report.instrument_id, report.exec_id, quantity=report.quantity,
                 released=released, transact_time=report.transact_time, cost=report.cost, gains=report.gains,
                 contract=report.contract, position_side=stated_leg(report.position_side),
+                transferred=report.transferred or UNSET,
             )  # fmt: skip
             return _with_breaches(risk, posted, abs(report.quantity), report.transact_time)
         case PostGains():

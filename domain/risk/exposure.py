@@ -12,7 +12,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from domain.immutable import PersistentMap
 from domain.instrument import Contract
@@ -29,6 +30,12 @@ class Desk(NamedTuple):
     account_id: str
     strategy_id: str
     position_side: PositionSide = PositionSide.BOTH
+
+    def directions(self, longest: Decimal, shortest: Decimal) -> tuple[Decimal, Decimal]:
+        """What it adds to the long and to the short direction: a leg of hedge mode adds to its own alone."""
+        if self.position_side is PositionSide.BOTH:
+            return longest, shortest
+        return max(longest, ZERO), min(shortest, ZERO)
 
 
 class Hold(Struct, frozen=True, gc=False):
@@ -51,8 +58,8 @@ class Hold(Struct, frozen=True, gc=False):
 
     @property
     def at_price(self) -> Decimal:
-        """Its quantity times its own price, 0 if that is unknown."""
-        return ZERO if self.price is None else self.quantity * self.price
+        """Its quantity times the size of its own price, 0 if that is unknown."""
+        return ZERO if self.price is None else self.quantity * abs(self.price)
 
     def less(self, released: Decimal) -> "Hold":
         """The hold with `released` less."""
@@ -64,12 +71,15 @@ class Hold(Struct, frozen=True, gc=False):
 
 
 class Change(Struct, frozen=True, gc=False):
-    """The change by a booking, at the time it belongs to: signed quantity, cost, net gains by currency."""
+    """The change by a booking, at the time it belongs to: signed quantity, cost, net gains by currency; the cost of
+    what was transferred in without being paid for.
+    """
 
     at: datetime
     quantity: Decimal = ZERO
     cost: Decimal = ZERO
     gains: tuple[Money, ...] = ()
+    transferred: Decimal | UnsetType = UNSET
 
 
 class Holding(Struct, frozen=True, gc=False):
@@ -78,6 +88,12 @@ class Holding(Struct, frozen=True, gc=False):
     quantity: Decimal = ZERO
     cost: Decimal = ZERO
     gains: Mapping[str, Decimal] = {}
+    transferred: Decimal | UnsetType = UNSET  # at its cost, not paid for; not set: nothing
+
+    @property
+    def moved_in(self) -> Decimal:
+        """The cost of what was transferred in less out."""
+        return ZERO if self.transferred is UNSET else self.transferred
 
     def plus(self, change: Change) -> "Holding":
         """The holding with a change added."""
@@ -91,7 +107,10 @@ class Holding(Struct, frozen=True, gc=False):
                 else:
                     summed.pop(gain.currency, None)
             gains = summed
-        return Holding(exact(self.quantity + change.quantity), exact(self.cost + change.cost), gains)
+        transferred = self.transferred
+        if change.transferred is not UNSET:
+            transferred = exact(self.moved_in + change.transferred)
+        return Holding(exact(self.quantity + change.quantity), exact(self.cost + change.cost), gains, transferred)
 
 
 FLAT = Holding()
@@ -112,7 +131,8 @@ class Cell(Struct, frozen=True, gc=False):
     """One desk in one instrument. `opening` is its holding at the start, `day_from`, of the trading day.
 
     `buying` and `selling` are the unsigned quantities that its `orders` working orders hold, `buying_at` and
-    `selling_at` the sums of these times the own prices, which lie between the two `buy_prices` or `sell_prices`.
+    `selling_at` the sums of these times the sizes of the own prices, which lie between the two `buy_prices` or
+    `sell_prices`.
     """
 
     contract: Contract | None = None
@@ -150,6 +170,11 @@ class Cell(Struct, frozen=True, gc=False):
     def widest(self) -> Decimal:
         """The larger of the two, unsigned."""
         return max(abs(self.longest), abs(self.shortest))
+
+    @property
+    def flat(self) -> "Cell":
+        """The cell with its working orders, and nothing held."""
+        return replace(self, now=FLAT, opening=FLAT)
 
     def with_held(
         self, side: Side, added: Decimal, orders: int, contract: Contract | None = None, *, at_price: Decimal = ZERO,
@@ -237,9 +262,8 @@ class Exposure(Struct, frozen=True, gc=False):
         contract = None
         for desk, cell in self.of(instrument_id):
             if strategy_id in (None, desk.strategy_id):
-                is_leg = desk.position_side is not PositionSide.BOTH
-                longest += max(cell.longest, ZERO) if is_leg else cell.longest
-                shortest += min(cell.shortest, ZERO) if is_leg else cell.shortest
+                directions = desk.directions(cell.longest, cell.shortest)
+                longest, shortest = longest + directions[0], shortest + directions[1]
                 contract = cell.contract or contract
         return exact(max(abs(longest), abs(shortest))), contract
 
@@ -261,7 +285,7 @@ class Exposure(Struct, frozen=True, gc=False):
         added = hold.quantity - (known.quantity if known else ZERO)
         at_price = hold.at_price - (known.at_price if known else ZERO)
         orders = is_held - (known is not None)
-        cell = cell.with_held(hold.side, added, orders, contract, at_price=at_price, price=hold.price or ZERO)
+        cell = cell.with_held(hold.side, added, orders, contract, at_price=at_price, price=abs(hold.price or ZERO))
         holds = self.holds.put(key, hold) if is_held else self.holds.drop(key)
         return Exposure(self._with_cell(desk, hold.instrument_id, cell), holds)
 

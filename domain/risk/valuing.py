@@ -3,9 +3,9 @@
 An order counts with the most that it may move: the highest of its limit, its trigger and the mark. A sell limit far
 below the market is filled at the market, so it counts at the mark; a buy limit above the market may pay its limit. A
 bid below the market counts at the mark too: what it buys is worth that, and counts at it once it is held. A trailing
-stop that buys may be filled at the mark plus its distance. An inverse contract's size in its base currency is the
-larger the lower the price, so there the lowest counts. The mark of a priced order may be up to a day old; without one,
-its own price counts alone.
+stop that buys may be filled at the mark plus its distance. Prices below zero count by their size. An inverse contract's
+size in its base currency is the larger the lower the price, so there the lowest counts. The mark of a priced order may
+be up to a day old; without one, its own price counts alone.
 """
 
 from collections.abc import Iterable
@@ -39,8 +39,8 @@ class Valuation(Struct, frozen=True):
 
 
 def own_price(terms: OrderTerms) -> Decimal | None:
-    """The higher of the limit and trigger of an order; None of one that has neither."""
-    return max((price for price in (terms.price, terms.stop_px) if price is not None), default=None)
+    """The limit or trigger of an order, the one of more size; None of one that has neither."""
+    return max((price for price in (terms.price, terms.stop_px) if price is not None), key=abs, default=None)
 
 
 def candidates(terms: OrderTerms, mark: Decimal | None) -> Iterable[Valuation]:
@@ -54,14 +54,14 @@ def candidates(terms: OrderTerms, mark: Decimal | None) -> Iterable[Valuation]:
     yield Valuation(mark, PriceBasis.MARK)
     offset = terms.peg_offset_value
     if offset is not None and terms.side is Side.BUY:
-        distance = offset if terms.peg_offset is PegOffset.PRICE else mark * offset * BASIS_POINT
+        distance = offset if terms.peg_offset is PegOffset.PRICE else abs(mark) * offset * BASIS_POINT
         yield Valuation(exact(mark + distance), PriceBasis.TRAIL)
 
 
 def valuation(terms: OrderTerms, mark: Decimal | None, *, is_lowest: bool = False) -> Valuation | None:
     """The worse of an order's own prices and the mark, its own of equals; None if it has neither.
 
-    The worse is the highest; with `is_lowest` the lowest.
+    The worse is the one of the most size; with `is_lowest` of the least.
     """
     choose = min if is_lowest else max
-    return choose(candidates(terms, mark), key=lambda each: each.price, default=None)
+    return choose(candidates(terms, mark), key=lambda each: abs(each.price), default=None)

@@ -164,11 +164,12 @@ def measured(order: StoredOrderRow, fills: Fills | None, arrival: Mark | None, c
     if contract is not None and arrival is not None and average is not None and side is not None:
         size = exact(contract.notional(order["cum_qty"], arrival.price))
         against = side.sign * (average - arrival.price)
-        slipped = divide(against * BPS, arrival.price, 6)
+        slipped = divide(against * BPS, abs(arrival.price), 6)
         if contract.kind is Kind.INVERSE:
             cost = divide(size * against, arrival.price)
         else:
-            cost = exact(side.sign * (order["cum_cost"] * contract.contract_size) - side.sign * size)
+            at_arrival = order["cum_qty"] * arrival.price
+            cost = exact(side.sign * (order["cum_cost"] - at_arrival) * contract.contract_size)
     mark_columns = marked(arrival)
     return {
         "account_id": order["account_id"],
@@ -244,5 +245,5 @@ def arrivals(sent: Sequence[StoredOrderRow], marks: Sequence[Mark | None], age_m
     return {
         number: mark
         for number, (order, mark) in enumerate(zip(sent, marks, strict=True))
-        if mark is not None and mark.price > 0 and order["opened_at"] - mark.mark_at <= age_max
+        if mark is not None and mark.price and order["opened_at"] - mark.mark_at <= age_max
     }

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from domain.instrument import Contract, Kind
+from domain.instrument import Contract
 from domain.ledger import Logged
 from domain.position import (
     MICROSECOND,
@@ -73,7 +73,7 @@ class Valuer(Struct, frozen=True):
         """Return the quantity's value; zero for zero, None without a usable contract and mark."""
         if not quantity:
             return ZERO
-        if self.contract is None or self.mark is None or (self.mark.price <= 0 and self.contract.kind is Kind.INVERSE):
+        if self.contract is None or self.mark is None or not self.contract.has_price(self.mark.price):
             return None
         return self.contract.value(quantity, self.mark.price)
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypedDict
 
-from domain.instrument import Kind
 from domain.marks import MarkOnRecord
 from domain.values import EARLIEST, ZERO, Mark, exact
 from projections.storage.tables import AnyRow, Row, contract_of
@@ -29,11 +28,12 @@ class MarkColumns(TypedDict):
 
 
 def mark_of(row: AnyRow, marks: Marks) -> Mark | None:
-    """Return the usable mark of the row's instrument: an inverse contract has no value at a price of zero."""
+    """Return the usable mark of the row's instrument: one at a price that such an instrument may have."""
     mark = marks.get(row["instrument_id"])
-    if mark is None or (mark.price <= 0 and row["kind"] == Kind.INVERSE):
-        return None
-    return mark
+    if mark is None or mark.price > 0:
+        return mark
+    contract = contract_of(row)
+    return mark if contract is not None and contract.has_price(mark.price) else None
 
 
 def marked(mark: Mark | None) -> MarkColumns:

@@ -186,6 +186,8 @@ class _Reader:
     def _of_transfer(self, row: TradeRow, contract: Contract, what: What) -> Iterator[Fact]:
         """Yield quantity in kind that was received or sent without a trade."""
         amount, other = Money(row["last_qty"], contract.base), row["counterparty_account_id"]
+        if not amount.amount:
+            return  # it corrects the cost of one that was sent before
         account_id, is_sent = row["account_id"], Side(row["side"]) is Side.SELL
         if other == account_id:
             return  # between strategies of one account nothing moves
@@ -196,6 +198,13 @@ class _Reader:
             yield Departure(moved, amount, route) if is_sent else Arrival(moved, amount.currency, route)
             return
         reason = TransferReason(row["reason"])
+        if is_sent and reason is TransferReason.NETWORK_FEE:
+            yield Payment(_as(what, Kind.FEE), amount, True)
+            return
+        if is_sent and reason.is_disposal:
+            stated = Money(abs(row["cost"] or ZERO), contract.settle)
+            yield Payment(_as(what, INCOME_KINDS.get(reason, Kind.DISPOSAL)), amount, stated=stated)
+            return
         if is_sent:
             kind = Kind.ADJUSTMENT if reason is TransferReason.ADJUSTMENT else Kind.WITHDRAWAL
             yield self._left(_as(what, kind), amount)

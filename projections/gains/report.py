@@ -34,7 +34,7 @@ AMOUNTS = ("proceeds", "cost", "gain")
 
 
 class Selection(NamedTuple):
-    """Which disposals are shown, by account, coin, time and year, and how terms and years are told."""
+    """Which disposals are shown, by account, coin, time and year, and how terms and years are determined."""
 
     zone: tzinfo
     long_term_days: int

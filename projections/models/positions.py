@@ -191,7 +191,8 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
         row["cost_basis"] = event.costing.cost_basis.value
         row["fee_policy"] = event.costing.fee_policy.value
         row["money_places"] = event.costing.money_places
-    row |= contract_row(event.contract)
+    if not event.is_late or row["kind"] is None:  # a late one may be of before the contract was amended
+        row |= contract_row(event.contract)
     _add(row, effect, 1)
     if isinstance(event, TradeBooked):
         for fee in expensed(effect, event.commission):
@@ -297,7 +298,7 @@ def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
 
 PROJECTION = Projection(
     "positions",
-    7,
+    8,
     (positions_table, late, fundings),
     {
         TradeBooked: _booked,

@@ -73,7 +73,7 @@ EVENTS = (
     PositionBroken(POSITION, "a spot position is not below zero", "E7", D("-0.1"), AT),
     PositionTransferred(
         POSITION, SPOT, FIFO, "opening", Side.BUY, D("0.01"), D(92), AT, EFFECT, False, TransferReason.INTERNAL,
-        PositionKey("main", "hedge", BTC), (LOT,),
+        PositionKey("main", "hedge", BTC), (LOT,), True,
     ),
     FundingSettled(POSITION, "F1", Money(D("-1.25"), "USDT"), AT),
     PositionRestated(

@@ -54,7 +54,7 @@ class StatedMark(RequestBody):
     """A price that is stated with a request; now if `mark_at` is absent."""
 
     instrument_id: InstrumentId
-    price: Positive
+    price: Number
     source: Name = "api"
     mark_at: types.Time | None = None
 

@@ -39,7 +39,7 @@ class AmendInstrumentForm(_OfInstrument, frozen=True, kw_only=True):
 
     What happened before keeps the facts of its day. Kind and currencies stay: list another instrument for others. An
     amendment holds from after the last one. Another contract size turns what is held into that many contracts of the
-    new size, at its cost and with its lots; working orders stay as they are.
+    new size, at its cost and with its lots. It is refused while orders work in the instrument: cancel them first.
     """
 
     contract_size: Annotated[Decimal | None, Field(POSITIVE, "base (inverse: quote) units a contract")] = None

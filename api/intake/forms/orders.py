@@ -12,6 +12,7 @@ from api.intake.forms.fields import (
     DEFAULT_STRATEGY,
     INSTRUMENT,
     NAME,
+    NUMBER,
     POSITIVE,
     TEXT,
     Field,
@@ -45,8 +46,8 @@ class ReplaceOrderForm(Form, frozen=True, kw_only=True):
     order_qty: Annotated[Decimal | UnsetType, Field(POSITIVE, "the whole quantity, filled part included", "--qty")] = (
         UNSET
     )
-    price: Annotated[Price, Field(POSITIVE, "the limit")] = UNSET
-    stop_px: Annotated[Price, Field(POSITIVE, "the price that triggers it")] = UNSET
+    price: Annotated[Price, Field(NUMBER, "the limit")] = UNSET
+    stop_px: Annotated[Price, Field(NUMBER, "the price that triggers it")] = UNSET
     peg_offset_value: Annotated[Price, Field(POSITIVE, "the distance of a trailing stop", "--peg-offset")] = UNSET
     display_qty: Annotated[Price, Field(POSITIVE, "the quantity an iceberg shows")] = UNSET
     expire_time: Annotated[datetime | UnsetType | None, Field(ANY_TIME, "when a GTD order expires")] = UNSET
@@ -113,7 +114,7 @@ class OpenParentForm(_OfParent, frozen=True, kw_only=True):
     instrument_id: Annotated[str, Field(INSTRUMENT, "an instrument of the contract to trade", "--instrument")]
     side: Side
     order_qty: Annotated[Decimal, Field(POSITIVE, "what all children may fill together", "--qty")]
-    price: Annotated[Decimal | None, Field(POSITIVE, "no child pays more, or sells for less")] = None
+    price: Annotated[Decimal | None, Field(NUMBER, "no child pays more, or sells for less")] = None
     strategy_id: Annotated[str, Field(NAME, "the strategy", "--strategy")] = DEFAULT_STRATEGY
 
     def request(self, daybook: "Daybook", at: datetime) -> OpenParent:

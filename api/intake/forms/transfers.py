@@ -9,11 +9,12 @@ from msgspec.structs import replace
 from api.intake.forms.fields import LOT, NAME, NUMBER, POSITIVE, TIME, Field
 from api.intake.forms.form import Look, Operation, Record
 from api.intake.forms.positions import OfPosition, lot_records
-from domain import position
+from domain import instrument, position
 from domain.access import Scope
-from domain.errors import RequestRefused
+from domain.errors import InvalidInput, RequestRefused
+from domain.instrument import Kind
 from domain.position import Lot, Transfer, TransferReason
-from domain.values import Side, exact
+from domain.values import ZERO, Side, exact
 
 if TYPE_CHECKING:
     from api.daybook import Daybook
@@ -24,18 +25,41 @@ WHY = (
 )
 
 
-class TransferForm(OfPosition, frozen=True, kw_only=True):
-    """Book a quantity transferred in (SELL: out): an opening balance, a deposit in kind, income.
+def check_cost(look: Look, transfer: Transfer) -> None:
+    """Check that a transfer without a stated cost has one of its own: it sends what is held. Raises InvalidInput."""
+    if transfer.reason is TransferReason.NETWORK_FEE:
+        return
+    if transfer.reason.is_disposal:
+        raise InvalidInput("cost", None, f"stated for {transfer.reason}")
+    if transfer.side is Side.SELL and is_spot(look, transfer.key.instrument_id):
+        return
+    held = look(position.stream(transfer.key))
+    if held is None or held.quantity * transfer.side.sign >= 0:
+        raise InvalidInput("cost", None, "stated for what is received; between accounts of yours, move the position")
 
-    The cost is in settlement currency, signed as the value is: above zero for spot received, below zero for spot sent.
-    What is sent realizes the difference between that and what it had cost; move a position to keep its cost. The lots
-    it brings sum to its quantity and cost, and keep their age; without any it opens one of its own.
+
+def is_spot(look: Look, instrument_id: str) -> bool:
+    """Whether an instrument is spot, as one is that is not listed."""
+    listed = look(instrument.stream(instrument_id))
+    return listed is None or listed.contract.kind is Kind.SPOT
+
+
+class TransferForm(OfPosition, frozen=True, kw_only=True):
+    """Book a quantity transferred in (SELL: out): an opening balance, a deposit or withdrawal in kind, income.
+
+    The cost is in settlement currency, signed as the value is: above zero for spot received. What is sent leaves at its
+    own cost and realizes nothing, with any stated cost or none: moving is no disposal; late fills correct it. Only
+    a DISPOSAL realizes the difference between the stated value (below zero for spot) and the cost, and a NETWORK_FEE a
+    loss of the cost. The lots that a transfer brings sum to its quantity and cost, and keep their age; without any it
+    opens one of its own. Between two accounts of yours, move the position: cost and lots arrive with it.
     """
 
     transfer_id: Annotated[str, Field(NAME, "your own id of the transfer")]
     side: Annotated[Side, Field(None, "BUY: received; SELL: sent")] = Side.BUY
     quantity: Annotated[Decimal, Field(POSITIVE, "how much", "--qty")]
-    cost: Annotated[Decimal, Field(NUMBER, "signed as its value is")]
+    cost: Annotated[
+        Decimal | None, Field(NUMBER, "of what is received, signed as its value is; what is sent has its own")
+    ] = None  # fmt: skip
     transact_time: Annotated[datetime, Field(TIME, "when it was transferred", "--at")]
     reason: Annotated[TransferReason, Field(None, WHY)] = TransferReason.OPENING
     lots: Annotated[tuple[Lot, ...], Field(LOT, "a lot it brings; may be repeated", "--lot")] = ()
@@ -48,19 +72,24 @@ class TransferForm(OfPosition, frozen=True, kw_only=True):
                 replace(lot, quantity=exact(-lot.quantity), opened_quantity=exact(-lot.opened_quantity)) for lot in lots
             )
         return Transfer(
-            self.key, transfer_id=self.transfer_id, side=self.side, quantity=self.quantity, cost=self.cost,
-            transact_time=self.transact_time, reason=self.reason, lots=lots,
+            self.key, transfer_id=self.transfer_id, side=self.side, quantity=self.quantity, cost=self.cost or ZERO,
+            transact_time=self.transact_time, reason=self.reason, lots=lots, is_at_cost=not self.reason.is_disposal,
         )  # fmt: skip
 
     def request(self, daybook: "Daybook", at: datetime) -> Transfer:  # noqa: ARG002
-        """Return the report."""
+        """Return the report. Raises InvalidInput if it needs a cost and has none."""
+        if self.cost is None:
+            check_cost(daybook.writer.state, self.transfer())
+        elif self.reason is TransferReason.NETWORK_FEE and self.cost:
+            raise InvalidInput("cost", self.cost, "absent, or zero: nothing is received for a NETWORK_FEE")
         return self.transfer()
 
     def record(self, look: Look) -> Record:
         """Return the transfer on record. Raises RequestRefused if that is another one under the same id."""
         wanted = self.transfer()
         booked = look(position.stream(self.key)).transfers[self.transfer_id]
-        shared = ("side", "quantity", "cost", "transact_time", "reason", "lots")
+        shared = ["side", "quantity", "transact_time", "reason", "lots"]
+        shared += [] if booked.is_at_cost else ["cost"]
         if any(getattr(booked, name) != getattr(wanted, name) for name in shared) or booked.counterparty is not None:
             raise RequestRefused(
                 "one transfer_id names one transfer", transfer_id=self.transfer_id, quantity=booked.quantity,
@@ -68,7 +97,7 @@ class TransferForm(OfPosition, frozen=True, kw_only=True):
             )  # fmt: skip
         return {
             "account_id": self.account_id, "strategy_id": self.strategy_id, "instrument_id": self.instrument_id,
-            "transfer_id": self.transfer_id, "side": self.side, "quantity": self.quantity, "cost": self.cost,
+            "transfer_id": self.transfer_id, "side": self.side, "quantity": self.quantity, "cost": booked.cost,
             "transact_time": self.transact_time,
             "position_side": self.position_side, "reason": self.reason, "lots": lot_records(booked.lots),
         }  # fmt: skip

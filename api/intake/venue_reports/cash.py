@@ -8,7 +8,7 @@ reported with another content it is a break that shows both. Coins that come or 
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -28,7 +28,7 @@ from domain.account import (
 from domain.errors import InvalidInput
 from domain.instrument import Instrument
 from domain.position import PositionKey, SettleFunding, Transfer, TransferReason
-from domain.values import Money, PositionSide, Side
+from domain.values import ZERO, Money, PositionSide, Side
 
 Cash = SettleTransfer | ReturnTransfer | ChargeFee | BookEntry | ConvertMoney | Transfer | SettleFunding
 USDT = {"currency": "USDT"}
@@ -54,12 +54,16 @@ class InKind(CashFields):
     )
     strategy_id: Name = Field(MAIN, description="of the position")
     cost: Number | None = Field(
-        None, description="what the coins cost or are worth, in the instrument's settlement currency, above zero"
+        None,
+        description="what the coins cost or are worth, in the instrument's settlement currency, above zero; of a"
+        " withdrawal absent: what goes leaves at its own cost",
     )
+    needs_cost: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _is_whole(self) -> "InKind":
-        if (self.instrument_id is None) != (self.cost is None):
+        is_in_kind = self.instrument_id is not None
+        if is_in_kind != (self.cost is not None) and (self.needs_cost or not is_in_kind):
             raise unreadable("complete: instrument_id and cost are given together, or neither")
         return self
 
@@ -73,12 +77,13 @@ class InKind(CashFields):
 
     def _moved(self, transfer_id: str, sign: int, reason: TransferReason) -> Transfer | None:
         """Return the transfer of coins in kind (`sign` +1 in, -1 out); None where it is cash."""
-        if self.instrument_id is None or self.cost is None:
+        if self.instrument_id is None:
             return None
         key = PositionKey(self.account_id, self.strategy_id, self.instrument_id)
         return Transfer(
             key, transfer_id, Side.BUY if sign > 0 else Side.SELL, abs(self.amount.amount),
-            cost=Decimal(sign) * abs(self.cost), transact_time=self.transact_time.at, reason=reason,
+            cost=Decimal(sign) * abs(self.cost or ZERO), transact_time=self.transact_time.at, reason=reason,
+            is_at_cost=not reason.is_disposal,
         )  # fmt: skip
 
 
@@ -124,6 +129,7 @@ class Withdrawal(_Moved):
         "withdrawal", 2, transfer_id="W-1", amount=USDT | {"amount": "250"}, fee=USDT | {"amount": "1"}
     )
     type: Literal["withdrawal", "withdraw"]
+    needs_cost: ClassVar[bool] = False
 
     def report(self) -> Cash:
         """Return the report of the domain."""
@@ -378,8 +384,9 @@ class Funding(RequestBody):
 
 
 class Transferred(RequestBody):
-    """Quantity of an instrument came (BUY) or went (SELL) without a trade, at a stated cost; see POST /v1/transfers.
+    """Quantity of an instrument came (BUY) or went (SELL) without a trade; see POST /v1/transfers.
 
+    What goes leaves at its own cost, with any stated one or none, but for a DISPOSAL.
     As AIRDROP, STAKING, INTEREST or REBATE it is income of its cost, otherwise a flow of capital.
     """
 
@@ -394,7 +401,7 @@ class Transferred(RequestBody):
     transfer_id: Name
     side: Side = Side.BUY
     quantity: Positive
-    cost: Number = Field(description="in settlement currency, signed as its value is: below zero for what goes")
+    cost: Number = Field(ZERO, description="of what comes, in settlement currency, signed as its value is")
     reason: TransferReason = Field(TransferReason.OPENING, description="why it moved")
     transact_time: VenueTime
 
@@ -403,7 +410,7 @@ class Transferred(RequestBody):
         key = PositionKey(self.account_id, self.strategy_id, self.instrument_id)
         return Transfer(
             key, self.transfer_id, self.side, self.quantity, cost=self.cost, transact_time=self.transact_time.at,
-            reason=self.reason,
+            reason=self.reason, is_at_cost=not self.reason.is_disposal,
         )  # fmt: skip
 
 

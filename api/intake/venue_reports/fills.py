@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, StrictInt, model_validator
 
-from api.http.fields import ExecutionId, InstrumentId, Leg, Name, Positive, RequestBody, VenueTime, unreadable
+from api.http.fields import ExecutionId, InstrumentId, Leg, Name, Number, Positive, RequestBody, VenueTime, unreadable
 from api.intake.venue_reports.fields import Amount, Amounts, OrderReportFields, example
 from domain.order import OrderCommissionReported, OrderFilled, OrderKey, OrderReport
 from domain.values import ZERO, Liquidity, Money, PositionSide, Side, by_currency
@@ -55,7 +55,7 @@ class FilledReport(OrderReportFields, Commissioned):
     exec_id: ExecutionId
     trade_seq: StrictInt = Field(0, ge=0, lt=2**63)
     last_qty: Positive
-    last_px: Positive
+    last_px: Number
     liquidity: Liquidity = Liquidity.UNKNOWN
     position_side: Leg = PositionSide.BOTH
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from api.http.fields import CurrencyCode, InstrumentId, Name, Positive, Text, unreadable
+from api.http.fields import CurrencyCode, InstrumentId, Name, Number, Positive, Text, unreadable
 from api.intake.venue_reports.fields import MAIN, Amount, Amounts, OrderReportFields, example
 from domain.errors import RequestRefused
 from domain.order import (
@@ -109,7 +109,7 @@ class Accepted(StateReportFields):
     strategy_id: Name = MAIN
     instrument_id: InstrumentId | None = None
     side: Side | None = None
-    price: Positive | None = Field(None, description="[44]; null for a market order")
+    price: Number | None = Field(None, description="[44]; null for a market order")
     ord_type: OrdType | None = Field(None, description="[40]; by default LIMIT with a price, MARKET without")
     time_in_force: TimeInForce = TimeInForce.GTC
 
@@ -183,7 +183,7 @@ class Corrected(StateReportFields):
     type: Literal["corrected", "trade_correct"]
     exec_ref_id: Name = Field(description="[19]: the fill, or the last correction of it")
     last_qty: Positive = Field(description="[32] as it should have been")
-    last_px: Positive = Field(description="[31] as it should have been")
+    last_px: Number = Field(description="[31] as it should have been")
     commission: Amount | None = Field(None, description="[12] as it should have been; null leaves all fees")
     commissions: Amounts | None = Field(None, description="all fees as they should have been, instead of one")
 
@@ -267,7 +267,7 @@ class Replaced(StateReportFields):
 
     model_config = _example("replaced", 18, requested_as="A-17c", order_qty="3", price="97450")
     type: Literal["replaced"]
-    price: Positive | None = Field(None, description="[44] from here on")
+    price: Number | None = Field(None, description="[44] from here on")
 
     def report(self) -> OrderReport:
         """Return the event of the domain."""
@@ -279,7 +279,7 @@ class Restated(_Reasoned):
 
     model_config = _example("restated", 22, order_qty="2.5", reason="exchange option")
     type: Literal["restated"]
-    price: Positive | None = Field(None, description="[44] from here on")
+    price: Number | None = Field(None, description="[44] from here on")
 
     def report(self) -> OrderReport:
         """Return the event of the domain."""

@@ -60,11 +60,15 @@ class Receipt(Struct, frozen=True, gc=False):
 
 
 class Payment(Struct, frozen=True, gc=False):
-    """A quantity paid, at its market value: a disposal. What `is_charge` is an expense: a fee, or a loss in a coin."""
+    """A quantity paid, at its stated value, or else at its market value: a disposal.
+
+    What `is_charge` is an expense: a fee, or a loss in a coin.
+    """
 
     what: What
     amount: Money
     is_charge: bool = False
+    stated: Money | None = None
 
 
 class Removal(Struct, frozen=True, gc=False):
@@ -125,9 +129,9 @@ def amounts_rated(fact: Fact, currency: str) -> tuple[str, ...]:
             legs = (quote.currency, base.currency)
             paid = tuple(fee.currency for fee in fees if fee.currency not in legs and fee.amount)
             found = paid if currency in legs else (*legs, *paid)
-        case Receipt(amount=amount, stated=stated):
+        case Receipt(amount=amount, stated=stated) | Payment(amount=amount, stated=stated):
             found = ((stated or amount).currency,)
-        case Payment(amount=amount) | Loan(amount=amount) | Repayment(amount=amount):
+        case Loan(amount=amount) | Repayment(amount=amount):
             found = (amount.currency,)
         case Removal() | Departure() | Arrival() | Redenomination():
             found = ()
@@ -153,8 +157,8 @@ def movements_of(fact: Fact, currency: str, rates: Rates, policy: FeePolicy) -> 
                 yield Acquired(
                     what, amount.currency, amount.amount, cost, is_income=fact.is_income, acquired_at=fact.acquired_at
                 )
-        case Payment(amount=amount):
-            worth = rates(amount.currency).worth(amount.amount)
+        case Payment(amount=amount, stated=stated):
+            worth = rates((stated or amount).currency).worth((stated or amount).amount)
             if amount.currency != currency:
                 yield Disposed(what, amount.currency, amount.amount, worth)
             if fact.is_charge and (amount.currency != currency or what.kind is Kind.FEE):

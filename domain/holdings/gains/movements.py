@@ -19,15 +19,16 @@ _SCALE = 10**PLACES_MAX
 class Kind(StrEnum):
     """The reason of a movement.
 
-    PURCHASE: acquired by a trade. SALE: what was traded. PAYMENT: a coin paid for another. REALIZED and PREMIUM: the
-    result of futures and the premium of options that settle in a coin. UNKNOWN: a lot whose acquisition is not on
-    record.
+    PURCHASE: acquired by a trade. SALE: what was traded. PAYMENT: a coin paid for another. DISPOSAL: spent or given
+    away at a stated value. REALIZED and PREMIUM: the result of futures and the premium of options that settle in a
+    coin. UNKNOWN: a lot whose acquisition is not on record.
     """
 
     PURCHASE = "PURCHASE"
     SALE = "SALE"
     PAYMENT = "PAYMENT"
     CONVERSION = "CONVERSION"
+    DISPOSAL = "DISPOSAL"
     FEE = "FEE"
     REBATE = "REBATE"
     REALIZED = "REALIZED"

@@ -343,7 +343,7 @@ def test_a_parent_is_opened_and_closed_once():
     scene.when(CloseParent(PARENT, "", at(1))).then(closed).repeated().then()
     after().when(CloseParent(PARENT, "", at(1))).refused("a parent order on record", cl_ord_id="P")
     after().when(replace(requested, order_qty=D(0))).refused("order_qty above zero", order_qty=D(0))
-    after().when(replace(requested, price=D("NaN"))).refused("price above zero")
+    after().when(replace(requested, price=D("NaN"))).refused("price is a finite decimal number")
 
 
 def test_what_a_child_adds_is_recorded_in_the_same_append(ledger):

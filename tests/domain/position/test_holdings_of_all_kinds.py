@@ -14,7 +14,7 @@ from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
 from domain.errors import RequestRefused
 from domain.instrument import AmendInstrument, Contract, DelistInstrument, Kind, ListInstrument, PutOrCall
 from domain.ledger import Ledger, scan
-from domain.order import OrderTerms, OrdType, SubmitOrder
+from domain.order import OrderCanceled, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.position import (
     AssignLots,
     Lot,
@@ -241,6 +241,12 @@ def test_what_is_held_is_turned_into_contracts_of_another_size(basis: CostBasis)
     ):
         with pytest.raises(RequestRefused, match=rule):
             ledger.request(other, actor="ops")
+    terms = OrderTerms("trend", "BTCUSDT.SIM", Side.BUY, OrdType.LIMIT, order_qty=D(1), price=D(1))
+    ledger.request(SubmitOrder(OrderKey("main", "W"), terms, T0), actor="ops")
+    with pytest.raises(RequestRefused, match="while no order works") as refused:
+        ledger.request(amend, actor="ops")
+    assert (refused.value.facts["cl_ord_id"], refused.value.facts["working"]) == ("W", 1)
+    ledger.report([OrderCanceled(OrderKey("main", "W"), "", T0)], actor="venue")
     ledger.request(amend, actor="ops")
     assert ledger.request(amend, actor="ops").records == ()
     held = ledger.state(position.stream(KEY))
@@ -250,6 +256,11 @@ def test_what_is_held_is_turned_into_contracts_of_another_size(basis: CostBasis)
     ledger.report([sold], actor="venue")
     held = ledger.state(position.stream(KEY))
     assert (held.quantity, held.realized) == (0, 10)
+    late = order_fill("C", "E3", qty="1", price="2", at=60)
+    ledger.report([late], actor="venue")
+    (broken,) = (logged.recorded.event for logged in scan(log) if isinstance(logged.recorded.event, PositionBroken))
+    assert (broken.exec_id, broken.rule) == ("E3", "a fill is on record when its contract's size changes")
+    assert ledger.state(position.stream(KEY)).contract.contract_size == 1
     records = [logged.recorded for logged in scan(log)]
     assert not derived(records).faults
 

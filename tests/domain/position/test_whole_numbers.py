@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Contract, Kind
 from domain.position import Entry, Lot, Transfer, costing
-from domain.position.position import _entry as entry_of_report
+from domain.position.entries import entry_of_report
 from domain.position.whole_numbers import (
     MONEY_PLACES,
     UNITS,

@@ -244,6 +244,18 @@ def test_coins_in_kind_come_with_their_stated_cost_and_move_with_their_lots():
     assert [(row["kind"], row["value"]) for row in made.income] == [("STAKING", 40)]
 
 
+def test_what_was_spent_in_kind_is_disposed_of_at_its_stated_value_and_a_network_fee_at_the_market():
+    desk, key = Desk(), PositionKey("main", "trend", BTC)
+    desk.report(Transfer(key, "IN", Side.BUY, D(2), D(60), at(0), TransferReason.DEPOSIT))
+    desk.report(Transfer(key, "SPENT", Side.SELL, D(1), D(45), at(1), TransferReason.DISPOSAL))
+    desk.report(Transfer(key, "NET", Side.SELL, D("0.5"), D(0), at(2), TransferReason.NETWORK_FEE))
+    made = gains_of(desk)
+    assert shown(made, "kind", "reference", "cost", "proceeds", "gain") == [
+        ("DISPOSAL", "SPENT", 30, 45, 15), ("FEE", "NET", 15, 25_000, 24_985),
+    ]  # fmt: skip
+    assert made.years[0]["expenses"] == 25_000
+
+
 def test_a_disposal_uses_the_lots_that_were_assigned_to_it():
     desk = Desk(costing=Costing(CostBasis.SPECIFIC))
     desk.report(*BOUGHT, fill("E3", Side.SELL, "1", "300", 2))
