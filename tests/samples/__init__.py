@@ -1,4 +1,4 @@
-"""One record of every kind of event, with every field filled."""
+"""One record of every kind of event, with every field filled; and with each field that was added later."""
 
 from datetime import UTC, datetime
 from decimal import Decimal as D

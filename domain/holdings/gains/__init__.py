@@ -1,6 +1,6 @@
 """Gains: lots by coin, over all instruments, and what every disposal of a coin gained in one currency."""
 
-from domain.holdings.gains.engine import Flow, Gains, Match, Scope, Taken
+from domain.holdings.gains.engine import AVERAGE_UNKNOWN, Flow, Gains, Match, Scope, Taken, Withdrawals
 from domain.holdings.gains.facts import (
     Arrival,
     Departure,
@@ -36,6 +36,7 @@ from domain.holdings.gains.movements import (
 )
 
 __all__ = [
+    "AVERAGE_UNKNOWN",
     "Acquired",
     "Arrival",
     "Arrived",
@@ -66,6 +67,7 @@ __all__ = [
     "Scope",
     "Taken",
     "What",
+    "Withdrawals",
     "Worth",
     "amounts_rated",
     "exact_rate",

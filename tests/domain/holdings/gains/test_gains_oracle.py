@@ -60,8 +60,8 @@ def movements(case, event):
         case "transfer":
             if fee := D(event.get("fee_base", 0)):
                 yield Disposed(what(Kind.FEE), coin, fee, Worth(D(event["fee_quote"]), rate))
-            yield Departed(what(Kind.TRANSFER), coin, D(event.get("qty_received", event.get("qty"))))
-            yield Arrived(what(Kind.TRANSFER, "to_account"), coin)
+            yield Departed(what(Kind.TRANSFER), coin, D(event.get("qty_received", event.get("qty"))), event["id"])
+            yield Arrived(what(Kind.TRANSFER, "to_account"), coin, event["id"])
 
 
 def matched(case):
