@@ -32,6 +32,9 @@ RIGHT = (  # the kinds that are mended, by the first part of a case's name
 )  # fmt: skip
 ELSEWHERE = {  # observations that are left out
     "15-": {"exit"},  # that a drop copy is imported as a file
+    # they leave out the unit of January at a cost of 1 that the case books last: 10001 x 0.2 - 1401 is 599.2, not 600;
+    # two stated transfers carry no lots, a redenomination does: tests/api/intake/test_moves.py has these figures
+    "32-": {"gain of the sale, FIFO", "oldest lot is of", "PnL of both"},
     "30-": {"gross", "net"},  # they count two of three fills that the case has recorded: 160 + 160 + 80 is 400, not 240
 }
 TOOLS = ("bash", "curl", "jq")
