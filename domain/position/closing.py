@@ -192,7 +192,8 @@ def settled(position: Position | None, request: SettleContract) -> Filled | None
         raise RequestRefused("only what expires is settled", instrument_id=request.key.instrument_id, expiry=None)
     if request.transact_time < contract.expiry:
         raise RequestRefused("a contract is settled at its expiry", expiry=contract.expiry, at=request.transact_time)
-    if not request.underlying_px.is_finite() or request.underlying_px <= 0:
+    is_any_number = contract.kind is Kind.LINEAR  # of an option or inverse contract the underlying is above zero
+    if not request.underlying_px.is_finite() or (request.underlying_px <= 0 and not is_any_number):
         raise RequestRefused("an underlying price above zero", underlying_px=request.underlying_px)
     return Filled(
         request.key, contract, cl_ord_id="", exec_id=request.settlement_id, trade_seq=0,
