@@ -26,8 +26,8 @@ from api.explain.balances import EntryPage, Of
 from api.explain.balances import explained as explained_balance
 from api.explain.positions import Cell, Page, explained
 from api.parameters import Moment, Where
-from api.read_models.snapshot import Reading, reading
-from api.read_models.views import exposure_of, pnl_of, positions_of
+from api.read_models.snapshot import Reading, marks_at, reading
+from api.read_models.views import HELD, PRICED, exposure_of, pnl_of, pnl_totals, positions_of
 from api.settings import Settings
 from benchmarks.lines import line
 from benchmarks.servers import server
@@ -38,6 +38,7 @@ from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ZERO, Liquidity, Mark, Money, Side
 from projections import calendar
+from projections.analytics.pnl import PnlTotal
 from projections.models import balances, breaks, executions, journal, limits, lots, orders
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -139,8 +140,8 @@ def queries(book: Daybook) -> list[Query]:
     account = {"account_id": "A1"}
     return [
         ("positions", ("positions",), lambda at: positions_of(at, Where())),
-        ("pnl", ("positions",), lambda at: pnl_of(book, at, Where(), {})),
-        ("exposure", ("positions",), lambda at: exposure_of(book, at, Where(), {})),
+        ("pnl", PRICED, lambda at: summed_pnl(book, at)),
+        ("exposure", HELD, lambda at: exposure_of(at, Where(), marks_at(book, at, {}))),
         ("limits", ("limits",), lambda at: limits.utilisation(at.source)),
         ("orders", ("orders",), lambda at: orders.blotter(at.source, limit=PAGE)),
         ("orders of an account", ("orders",), lambda at: orders.blotter(at.source, **account, limit=PAGE)),
@@ -167,12 +168,18 @@ def queries(book: Daybook) -> list[Query]:
     ]  # fmt: skip
 
 
+def summed_pnl(book: Daybook, at: Reading) -> list[PnlTotal]:
+    """Return the totals of PnL at the marks."""
+    marks = marks_at(book, at, {})
+    return pnl_totals(pnl_of(at, Where(), marks), (), at, marks)
+
+
 def occurred(book: Daybook) -> list[Query]:
     """Return the queries that can be answered as occurred."""
     one, names = Where("A1", "maker", INSTRUMENTS[2]), ("positions", "executions")
     return [
         ("position", names, lambda at: positions_of(at, one)),
-        ("pnl", names, lambda at: pnl_of(book, at, Where(), {})),
+        ("pnl", names, lambda at: pnl_of(at, Where(), marks_at(book, at, {}))),
     ]
 
 

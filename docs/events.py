@@ -211,6 +211,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "parts": ("", "the number of parts"),
     "peg_offset": ("PegOffsetType(836)", "whether a trailing offset is a price or basis points"),
     "peg_offset_value": ("PegOffsetValue(211)", "distance of a trailing stop"),
+    "transferred": ("", "of a transfer: its cost, which was not paid, in settlement currency; absent: nothing"),
     "position_side": ("", "the leg of hedge mode, LONG or SHORT; absent: BOTH, of one-way trading"),
     "positions": ("", "positions as the statement has them; absent if it does not state them"),
     "previous_vkey": ("", "the public key that signed before"),

@@ -31,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The process that deals out the tests makes room for the servers of all its workers."""
     if not hasattr(config, "workerinput"):
         make_places()
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of the many processes compiles all that it imports
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -17,10 +17,10 @@ from email.parser import Parser
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests import CHECKOUT
+from tests.api.own_writes import Client
 from tests.ports import free_port
 
 pytest.importorskip("hatchling", reason="no hatchling: the wheel cannot be built")
@@ -334,7 +334,8 @@ def served_from_the_wheel(place: Place) -> None:
     try:
         assert served.stderr is not None
         assert url in served.stderr.readline()
-        with httpx.Client(base_url=url, timeout=30, headers={"Authorization": f"Bearer {key}"}) as client:
+        with Client(base_url=url, timeout=30, headers={"Authorization": f"Bearer {key}"}) as client:
+            assert client.get("/v1/accounts").headers["Daybook-Seq"]  # up to where the next reads wait
             assert client.get("/v1/positions").json()["items"][0]["quantity"] == "0.3"
             lots = client.get("/v1/lots", params={"method": "FIFO"}).json()["items"]  # costed again for this answer
             assert [(lot["quantity"], lot["cost"]) for lot in lots] == [("0.3", "29100")]

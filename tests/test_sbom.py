@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from tests import CHECKOUT
 
@@ -32,6 +30,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_sbom_obeys_the_schema_of_cyclonedx(made: dict[str, Any]):
+    from cyclonedx.schema import SchemaVersion  # here: it takes a second: for the one worker that needs it
+    from cyclonedx.validation.json import JsonStrictValidator
+
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     assert validator.validate_str(json.dumps(made)) is None
     broken = made | {"components": [made["components"][0] | {"type": "no such type"}], "dependencies": []}

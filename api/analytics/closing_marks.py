@@ -14,13 +14,14 @@ from api.read_models.snapshot import Reading, marks_at
 from domain.errors import InvalidInput
 from domain.values import FUTURE_MAX, Mark
 from projections import calendar
-from projections.analytics.closing import Closing, closing
+from projections.analytics.closing import Closing, closing, own_pairs
 from projections.analytics.conversion import relevant
 from projections.analytics.equity import EquityInputs
 from projections.calendar import MIDNIGHT, Close, Days
 from projections.models import capital_flows, daily_sums, reference_data
+from projections.models.capital_flows import CashFlowRow
 from projections.models.daily_sums import DailySumRow
-from projections.models.positions import PositionRow
+from projections.storage.tables import AnyRow
 
 LOOKUPS_MAX = 200_000
 DAYS_SHOWN = 30
@@ -69,6 +70,7 @@ def closings_of(
     newest = marks_at(daybook, at, valuing.given)
     accounts = sorted({row["account_id"] for row in rows})
     pairs = relevant(reference_data.pairs(at.source, accounts), wanted | set(currencies))
+    own = own_pairs(rows)
     named = sorted((instruments | pairs.keys()) & newest.keys())
     if len(named) * len(moments) > LOOKUPS_MAX:
         raise InvalidInput("from", days.dates[0].isoformat(), "fewer days, or name an account or an instrument")
@@ -76,18 +78,18 @@ def closings_of(
     observed_by = [ahead if moment == present else moment for moment in moments]
     found = daybook.market.latest_at(named, observed_by, at.known)
     return [
-        closing(moment, marks | valuing.given, pairs, valuing.mark_age_max, equals=valuing.equals)
+        closing(moment, marks | valuing.given, pairs, valuing.mark_age_max, equals=valuing.equals, own=own)
         for moment, marks in zip(moments, found, strict=True)
     ]
 
 
-def present_closing(daybook: Daybook, at: Reading, rows: Sequence[PositionRow], valuing: Valuing) -> Closing:
+def present_closing(daybook: Daybook, at: Reading, rows: Sequence[AnyRow], valuing: Valuing) -> Closing:
     """Return the closing at the present moment of a reading, for rows of positions."""
     moment = moment_of(at)
     accounts = sorted({row["account_id"] for row in rows})
     marks = marks_at(daybook, at, valuing.given)
     pairs = reference_data.pairs(at.source, accounts)
-    return closing(moment, marks, pairs, valuing.mark_age_max, equals=valuing.equals)
+    return closing(moment, marks, pairs, valuing.mark_age_max, equals=valuing.equals, own=own_pairs(rows))
 
 
 def equity_inputs(at: Reading, days: Days, account_id: str | None) -> EquityInputs:
@@ -96,6 +98,13 @@ def equity_inputs(at: Reading, days: Days, account_id: str | None) -> EquityInpu
     return EquityInputs(
         sums, capital_flows.cash_of(at.source, account_id, days.slots[0]), capital_flows.moved_of(at.source, account_id)
     )
+
+
+def cash_flows(at: Reading, days: Days, where: Where) -> list[CashFlowRow]:
+    """Return the cash flows of whole accounts; none where a strategy, an instrument or a leg is selected."""
+    if any(name is not None for name in where[1:]):
+        return []
+    return capital_flows.cash_of(at.source, where.account_id, days.slots[0])
 
 
 def sums_of(at: Reading, days: Days, where: Where) -> list[DailySumRow]:

@@ -214,6 +214,28 @@ def read_equity(query: Annotated[EquityQuery, Query()], context: Context) -> Res
     return _answer(context, query, at, rows=found.rows, shape=schemas.EquityRow, currency=found.currency)
 
 
+class ReconciliationQuery(ValuedQuery):
+    """The parameters of the reconciliation of equity, of one account or of all together."""
+
+    currency: CurrencyCode | None = Field(None, description="instead of the base currency that the accounts share")
+
+
+@router.get("/equity/reconciliation", **_listed(schemas.ReconciliationAnswer))
+@expensive()
+def read_reconciliation(query: Annotated[ReconciliationQuery, Query()], context: Context) -> Response:
+    """What leads from the equity of each close to the next, every line by name, and the same for all days.
+
+    Trading PnL, the revaluation of coins held otherwise, cash income and charges, and flows are the change of equity.
+    """
+    _check_whole_accounts(query)
+    with _read(context, query, EQUITY_MODELS) as at:
+        found = service.equity_reconciliation(
+            context.daybook, at, query.account_id, query.span(), valuing=query.valuing(), currency=query.currency
+        )
+    more = {"currency": found.currency, "totals": [found.total]}
+    return _answer(context, query, at, rows=found.rows, shape=schemas.ReconciliationRow, **more)
+
+
 @router.get("/nav", **_listed(schemas.NavAnswer))
 @expensive()
 def read_nav(query: Annotated[NavQuery, Query()], context: Context) -> Response:
@@ -232,7 +254,7 @@ def read_nav(query: Annotated[NavQuery, Query()], context: Context) -> Response:
     return _answer(context, query, at, rows=found.rows, shape=schemas.NavRow, **more)
 
 
-def _check_whole_accounts(query: EquityQuery) -> None:
+def _check_whole_accounts(query: SelectionQuery) -> None:
     for name in ("strategy_id", "instrument_id", "position_side"):
         if (value := getattr(query, name)) is not None:
             raise InvalidInput(name, value, "a parameter here: equity is of whole accounts; leave it out")

@@ -97,6 +97,40 @@ class EquityAnswer(Answer):
     items: list[EquityRow]
 
 
+_LINES: dict[str, Any] = {
+    "currency": (str, ...),
+    "equity_before": (Maybe, ...),
+    **_all(("realized", "rounding", "unrealized_change", "funding", "income", "fee_cost", "fees"), Maybe),
+    "trading_pnl": (Maybe, Field(..., description="of positions: the parts before it, less the two kinds of fees")),
+    "revaluation": (Maybe, Field(..., description="of what positions have left in other currencies")),
+    "cash_income": (Maybe, Field(..., description="interest, rebates, rewards and other income")),
+    "cash_charges": (Maybe, Field(..., description="charges apart from trades; subtracted")),
+    "cash_revaluation": (Maybe, Field(..., description="of cash in other currencies, and the gain of conversions")),
+    "deposits": (Maybe, Field(..., description="cash brought in less taken out")),
+    "transfers": (Maybe, Field(..., description="quantity moved in less out, at its value at the close")),
+    "transfer_result": (Maybe, Field(..., description="the cost it was recorded at, less that value")),
+    "conversion_rounding": (Maybe, Field(..., description="amounts are converted one by one, to 18 places")),
+    "equity": (Maybe, ...),
+    "lacking": (list[str], Field(..., description="the marks and rates that are missing")),
+}
+ReconciliationRow = create_model(
+    "ReconciliationRow", __base__=Answer,
+    __doc__="What leads from the equity of one close to the next: it is the sum of the lines.",
+    day=(DayText, ...), close_at=(TimeText, ...), **_LINES,
+)  # fmt: skip
+ReconciliationTotal = create_model(
+    "ReconciliationTotal", __base__=Answer, __doc__="The same from the first opening to the last close.", **_LINES
+)
+
+
+class ReconciliationAnswer(Answer):
+    seq: int
+    recorded_at: TimeText | None
+    currency: str
+    items: list[ReconciliationRow]  # type: ignore[valid-type]
+    totals: list[ReconciliationTotal]  # type: ignore[valid-type]
+
+
 class NavRow(Answer):
     """Net asset value at a close, and the time-weighted return of the day."""
 
@@ -243,7 +277,7 @@ class QualityAnswer(Answer):
 
 
 class SizedRow(Answer):
-    """An open position's size."""
+    """The size of an open position, or of what else is held of a coin (kind COIN, without an instrument)."""
 
     account_id: str
     strategy_id: str

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from api.analytics.closing_marks import (
     Valuing,
+    cash_flows,
     closings_of,
     currency_of,
     days_of,
@@ -19,7 +20,7 @@ from api.analytics.closing_marks import (
 )
 from api.daybook import Daybook
 from api.parameters import Where
-from api.read_models import limit_usage
+from api.read_models import limit_usage, views
 from api.read_models.snapshot import Reading
 from domain.errors import InvalidInput
 from domain.values import divide
@@ -29,12 +30,13 @@ from projections.analytics import execution_quality as quality
 from projections.analytics.valuation import total
 from projections.calendar import Close
 from projections.controls import shadow_limits
+from projections.holdings import reconciliation
 from projections.models import positions, reference_data
 from projections.storage.tables import AnyRow, Row
 
-DAILY_MODELS = ("daily", "references")
+DAILY_MODELS = ("daily", "capital", "references")
 EQUITY_MODELS = ("daily", "capital", "references")
-RISK_MODELS = ("positions", *shadow_limits.BOTH, *EQUITY_MODELS)
+RISK_MODELS = ("positions", "balances", *shadow_limits.BOTH, *EQUITY_MODELS)
 QUALITY_MODELS = ("orders", "executions")
 STATISTIC_PLACES = 12
 ROWS_MAX = 10_000
@@ -63,9 +65,11 @@ def daily_pnl(
     """Return PnL by day, in settlement currency and in the accounts' base currencies. Raises InvalidInput."""
     days = days_of(at, span.close, span.first, span.last)
     sums = sums_of(at, days, where)
+    cash = cash_flows(at, days, where)
     bases = reference_data.base_currencies(at.source)
-    closings = closings_of(daybook, at, days, sums, currencies=bases.values(), valuing=valuing)
-    rows = daily.daily_pnl(sums, days, closings, bases)
+    wanted = {*bases.values(), *(row["currency"] for row in cash)}
+    closings = closings_of(daybook, at, days, sums, currencies=wanted, valuing=valuing)
+    rows = daily.daily_pnl(sums, days, closings, bases, cash=cash)
     items = daily.breakdown(rows, by)
     if len(items) > ROWS_MAX:
         rule = f"an answer of at most {ROWS_MAX} rows: request fewer days, or name an account or an instrument"
@@ -101,6 +105,27 @@ def equity_curve(
             for row, bound in zip(rows, bounds, strict=True)
         ],
     )
+
+
+class Reconciliation(NamedTuple):
+    """The lines from one close to the next, those of all days together, and the currency they are in."""
+
+    currency: str
+    rows: list[reconciliation.ReconciliationRow]
+    total: Row
+
+
+def equity_reconciliation(
+    daybook: Daybook, at: Reading, account_id: str | None, span: Span, *, valuing: Valuing, currency: str | None
+) -> Reconciliation:
+    """Return what leads from the equity of each close to the next, of an account or of all. Raises InvalidInput."""
+    currency = currency_of(at, account_id, currency)
+    days = days_of(at, span.close, span.first, span.last)
+    inputs = equity_inputs(at, days, account_id)
+    others = {row["currency"] for row in inputs.cash} | {row["settle"] for row in inputs.moved if row["settle"]}
+    closings = closings_of(daybook, at, days, inputs.sums, currencies={currency, *others}, valuing=valuing)
+    rows = reconciliation.reconciliation(inputs, days, closings, currency)
+    return Reconciliation(currency, rows, reconciliation.over_days(rows))
 
 
 class Nav(NamedTuple):
@@ -237,12 +262,12 @@ def risk_report(
 ) -> Row:  # fmt: skip
     """Return exposure by the cuts requested, leverage, concentration, and every limit with its headroom."""
     currency = currency_of(at, where.account_id, currency)
-    held = [row for row in positions.positions(at.source, **where._asdict()) if row["quantity"]]
-    close = present_closing(daybook, at, held, valuing)
-    sized = [exposure.sized_in(row, close, currency) for row in held]
-    (valued,) = equity.valued_at_closes(
-        equity_inputs(at, up_to_now(at), where.account_id), up_to_now(at), [close], currency
-    )
+    inputs = equity_inputs(at, up_to_now(at), where.account_id)
+    held = positions.positions(at.source, **where._asdict())
+    close = present_closing(daybook, at, [*held, *inputs.sums], valuing)
+    cash = views.cash_of(at, where)
+    sized = exposure.holdings(held, cash, close, currency, bases=reference_data.base_currencies(at.source))
+    (valued,) = equity.valued_at_closes(inputs, up_to_now(at), [close], currency)
     worth = None if valued.equity is None else valued.equity + capital
     cuts: Sequence[AnyRow] = exposure.cut(sized, ())
     (whole,) = cuts or [dict.fromkeys(("gross", "net", "delta_value"), Decimal(0))]

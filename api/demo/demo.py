@@ -38,7 +38,7 @@ from domain.errors import Unavailable
 from domain.values import divide, rounded
 from projections.analytics import exposure, pnl
 from projections.catalog import PROJECTIONS
-from projections.models import breaks, limits, orders
+from projections.models import breaks, limits, orders, positions
 
 HOST = "127.0.0.1"
 HOMES_MAX = 9
@@ -172,7 +172,9 @@ def _outcome(daybook: Daybook, seed: int, summary: DaySummary) -> Outcome:
             log_bytes=sum(size for _, size in topics.values()),
             throughput=_throughput(summary),
             pnl=pnl.pnl(connection, marks=marks),
-            exposure=exposure.totals(exposure.exposure(connection, marks=marks), ("instrument_id",)),
+            exposure=exposure.totals(
+                exposure.exposure(positions.positions(connection), (), exposure.Pricing(marks)), ("instrument_id",)
+            ),
             limits=limits.utilisation(connection),
             refusals=_examples(refused),
             breaks=breaks.breaks(connection, limit=None),

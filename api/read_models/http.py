@@ -38,14 +38,14 @@ from api.read_models.query_params import (
 )
 from api.read_models.records import account_record, coded, instrument_record, owner_record
 from api.read_models.recosting import Conventions
-from api.read_models.snapshot import reading
+from api.read_models.snapshot import marks_at, reading
 from domain import account, instrument
 from domain.account import Account, CostBasis, FeePolicy
 from domain.errors import InvalidInput
 from domain.order import OrderKey, OrdStatus
 from domain.order import stream as order_stream
 from domain.risk import LimitStatus
-from projections.analytics import disposals, exposure, pnl
+from projections.analytics import disposals, exposure
 from projections.controls import shadow_limits
 from projections.models import breaks, executions, lots, orders
 from projections.storage.rows import Source
@@ -244,24 +244,36 @@ def _selected(
 def read_pnl(query: Annotated[PnlQuery, Query()], context: Context) -> Response:
     """Realized and unrealized PnL, fees and funding of every position; `totals` sum them for each of `by` and currency.
 
-    A figure that needs an unknown mark is null, and so is every sum it is part of.
+    A figure that needs an unknown mark is null, and so is every sum it is part of. In totals, `net` counts fees in
+    other currencies at the marks; those without a rate are `left_out`.
     """
     given, conventions = given_marks(query.mark), Conventions(query.method, query.fee_policy)
     moment = query.moment()
-    with reading(context.daybook, *views.models(moment, conventions), min_seq=query.min_seq, moment=moment) as at:
-        rows = views.pnl_of(context.daybook, at, query.where(), given, conventions=conventions)
-    return context.rows(query, at, rows, schemas.PnlRow, totals=_totals(pnl.totals(rows, query.by), query))
+    names = views.models(moment, conventions, views.PRICED)
+    with reading(context.daybook, *names, min_seq=query.min_seq, moment=moment) as at:
+        marks = marks_at(context.daybook, at, given)
+        rows = views.pnl_of(at, query.where(), marks, conventions)
+        totals = views.pnl_totals(rows, query.by, at, marks)
+    return context.rows(query, at, rows, schemas.PnlRow, totals=_totals(totals, query))
 
 
-@router.get("/exposure", **listed(schemas.ExposureRow, totals=schemas.ExposureTotal))
+@router.get(
+    "/exposure", **listed(schemas.ExposureRow, totals=schemas.ExposureTotal, uncounted=schemas.UncountedRow)
+)  # fmt: skip
 @expensive(_is_replayed)
 def read_exposure(query: Annotated[ExposureQuery, Query()], context: Context) -> Response:
-    """Size of open positions at the marks; `totals` are gross and net for each of `by` and quote currency."""
+    """Size of what is held at the marks; `totals` are gross and net for each of `by` and quote currency.
+
+    A coin counts as it is held: what was paid with it and left as a fee is less. `uncounted` are the balances in the
+    accounts' base currencies, and those without a price.
+    """
     given = given_marks(query.mark)
     moment = query.moment()
-    with reading(context.daybook, *views.models(moment), min_seq=query.min_seq, moment=moment) as at:
-        rows = views.exposure_of(context.daybook, at, query.where(), given)
-    return context.rows(query, at, rows, schemas.ExposureRow, totals=_totals(exposure.totals(rows, query.by), query))
+    names = views.models(moment, names=views.HELD)
+    with reading(context.daybook, *names, min_seq=query.min_seq, moment=moment) as at:
+        found = views.exposure_of(at, query.where(), marks_at(context.daybook, at, given))
+    totals = _totals(exposure.totals(found.items, query.by), query)
+    return context.rows(query, at, found.items, schemas.ExposureRow, totals=totals, uncounted=found.uncounted)
 
 
 def _totals(rows: Iterable[AnyRow], query: ExposureQuery) -> list[Row]:

@@ -20,7 +20,7 @@ from api.problems import not_found
 from api.read_models.snapshot import Reading, marks_at
 from domain import account, risk
 from domain.errors import RequestRefused
-from domain.ledger import AGGREGATES, funds_of, pages
+from domain.ledger import AGGREGATES, funds_of, pages, wallets_of
 from domain.marks import Prices
 from domain.risk import (
     ANYWHERE,
@@ -32,7 +32,9 @@ from domain.risk import (
     Meter,
     Risk,
     Scope,
+    Wallet,
     age_allowed,
+    by_account,
     day_of,
 )
 from domain.values import ZERO, Mark, divide
@@ -147,14 +149,21 @@ def capital_of(daybook: Daybook, at: Reading, account_id: str) -> CapitalRow:
 
 
 def _meter(
-    known: Risk, marks: Sequence[Mark], moment: datetime, funds: Funds | None, *, age_max: timedelta | None = None
+    known: Risk,
+    marks: Sequence[Mark],
+    moment: datetime,
+    funds: Funds | None,
+    *,
+    age_max: timedelta | None = None,
+    wallets: tuple[Wallet, ...] = (),
 ) -> Meter:
     """Return the meter at these marks, fresh ones unless `age_max` allows older."""
     allowed = age_allowed(limit for limit in known.active if limit.scope == ANYWHERE)
-    prices = Prices(marks, moment, age_max or allowed, known.conversions, others=partial(known.traded_pairs, funds))
+    pairs = partial(known.traded_pairs, funds, wallets)
+    prices = Prices(marks, moment, age_max or allowed, known.conversions, others=pairs)
     return Meter(
         known.exposure, prices, known.capital(funds), day_of(moment, known.starts_at_hour),
-        opening_marks=known.opening_marks, at=moment,
+        opening_marks=known.opening_marks, at=moment, wallets=by_account(wallets),
     )  # fmt: skip
 
 
@@ -169,13 +178,14 @@ def _measured(states: StatesAt, row: AnyRow, marks: Sequence[Mark], moment: date
     scope = Scope(*(row[name] for name in limits.SCOPE))
     known: Risk = states.state(risk.stream(owner)) or Risk()
     funds = funds_of(states, known, owner) if measure.is_of_equity and known.needs_funds else None
+    wallets = wallets_of(states, known, owner) if measure.is_exposure else ()
     window = known.windows.get((scope, measure), ())
     if row["status"] == LimitStatus.SHADOW:
         window = known.shadows[scope, measure].window if (scope, measure) in known.shadows else ()
     unassessed: str | None = None
     for age_max in (None, ANY_AGE):
         try:
-            held = _meter(known, marks, moment, funds, age_max=age_max).shown(
+            held = _meter(known, marks, moment, funds, age_max=age_max, wallets=wallets).shown(
                 measure, scope, row["currency"], window=window
             )
         except RequestRefused as missing:

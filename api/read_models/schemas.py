@@ -437,7 +437,27 @@ PnlRow = _row(
     other_fees=dict[str, DecimalText],
     net=DecimalText | None,
 )
-ExposureRow = _row("ExposureRow", "A position's size.", _SIZED, venue=str, **_MARKED, notional=DecimalText | None)
+ExposureRow = _row(
+    "ExposureRow",
+    "The size of a position, or of what else is held of a coin (kind COIN, without an instrument): payments of crosses,"
+    " fees paid in it, cash. `priced_by` is the instrument of the mark.",
+    _SIZED, venue=str, priced_by=str, **_MARKED, notional=DecimalText | None,
+)  # fmt: skip
+
+
+class UncountedRow(Answer):
+    """A balance that no exposure counts: the account's base currency, or one without a price. `strategy_id` is that of
+    what positions have moved, "" of cash.
+    """
+
+    account_id: str
+    strategy_id: str
+    venue: str
+    asset: str
+    quantity: DecimalText
+    seq: int
+
+
 LimitRow = _row(
     "LimitRow",
     "A limit and its usage; null scopes mean all strategies and each instrument. `subject` is the instrument or asset"
@@ -477,7 +497,9 @@ def _total(name: str, doc: str, currency: str, sums: dict[str, Any], groups: dic
     return create_model(name, __base__=Answer, __doc__=doc, **fields)
 
 
-_PNL = dict.fromkeys(pnl.SUMS, DecimalText | None) | {"other_fees": dict[str, DecimalText]}
+_PNL = dict.fromkeys(pnl.SUMS, DecimalText | None) | {
+    "other_fees": dict[str, DecimalText], "fees_converted": DecimalText, "left_out": dict[str, DecimalText],
+}  # fmt: skip
 _SIZES = dict.fromkeys(("gross", "net"), DecimalText | None)
 PnlTotal = _total("PnlTotal", "Sums in one settlement currency.", "settle", _PNL)
 PnlSum = _total("PnlSum", "Sums in one settlement currency.", "settle", _PNL, groups={})

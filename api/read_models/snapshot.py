@@ -19,6 +19,7 @@ from api.clock import now
 from api.daybook import Daybook
 from api.parameters import Moment
 from api.problems import Problem
+from domain import instrument
 from domain.errors import InvalidInput
 from domain.ledger import Head
 from domain.marks import MILLISECOND, MarkOnRecord
@@ -142,11 +143,25 @@ def marks_at(daybook: Daybook, at: Reading, given: dict[str, Mark]) -> dict[str,
 
     Each is the newest observed by the reading's moment, of those that were on record when it was known.
     """
+    check_given(daybook, given)
     if at.known_at is None and not isinstance(at.source, sa.Connection):
         return given  # nothing was on record, no mark either
     moment = at.occurred_by or at.known_at
     known = daybook.market.latest_all(at.occurred_by or at.seen_by, at.known)
     return aged(daybook, known, moment or now()) | given
+
+
+def check_given(daybook: Daybook, given: Mapping[str, Mark]) -> None:
+    """Check that given marks are prices that their instruments have. Raises InvalidInput.
+
+    One of an instrument that is not listed has to be above zero.
+    """
+    for mark in given.values():
+        if mark.price <= 0:
+            listed = daybook.state(instrument.stream(mark.instrument_id))
+            if listed is None or not listed.contract.has_price(mark.price):
+                rule = "above zero" if listed is None else listed.contract.price_rule
+                raise InvalidInput("mark", f"{mark.instrument_id}={mark.price:f}", rule)
 
 
 def aged(daybook: Daybook, marks: Mapping[str, MarkOnRecord], moment: datetime) -> dict[str, Mark]:

@@ -4,22 +4,24 @@ Each is costed by the account's own conventions or by others on request, and val
 moment.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
-from api.daybook import Daybook
 from api.parameters import Moment, Where
 from api.read_models import schemas
 from api.read_models.recosting import Conventions, recosted_lots, recosted_positions
-from api.read_models.snapshot import Reading, marks_at
-from domain.values import Mark
+from api.read_models.snapshot import Reading
+from domain.values import ZERO, exact
 from projections.analytics import exposure, pnl
-from projections.analytics.valuation import mark_of
-from projections.models import journal, lots, positions, positions_occurred
+from projections.analytics.valuation import Marks, mark_of
+from projections.calendar import slot_of
+from projections.models import balances, capital_flows, journal, lots, positions, positions_occurred, reference_data
 from projections.storage.tables import PositionId, Row
 
 OWN = Conventions()
+SLOTS_MAX = 2**40  # beyond every half hour
 
 
 class Lots(NamedTuple):
@@ -29,10 +31,15 @@ class Lots(NamedTuple):
     matched: list[lots.MatchRow]
 
 
-def models(moment: Moment | None, conventions: Conventions = OWN) -> tuple[str, ...]:
-    """Return the read models that positions, their PnL and exposure are read from."""
+PRICED, HELD = ("positions", "references"), ("positions", "references", "capital", "balances")
+
+
+def models(
+    moment: Moment | None, conventions: Conventions = OWN, names: tuple[str, ...] = ("positions",)
+) -> tuple[str, ...]:
+    """Return the read models that positions are read from; with `names` their PnL (PRICED) or exposure (HELD)."""
     is_summed = moment is not None and moment.occurred_by is not None
-    return ("positions", "executions") if is_summed or conventions != OWN else ("positions",)
+    return (*names, "executions") if is_summed or conventions != OWN else names
 
 
 def positions_of(
@@ -50,18 +57,53 @@ def positions_of(
     return recosted_positions(reading.source, held(reading.source, **page), conventions, by)
 
 
-def pnl_of(
-    daybook: Daybook, reading: Reading, where: Where, given: dict[str, Mark], conventions: Conventions = OWN
-) -> list[pnl.PnlRow]:
+def pnl_of(reading: Reading, where: Where, marks: Marks, conventions: Conventions = OWN) -> list[pnl.PnlRow]:
     """Return every position's PnL at the marks."""
-    marks = marks_at(daybook, reading, given)
     return [pnl.valued(row, mark_of(row, marks)) for row in positions_of(reading, where, conventions)]
 
 
-def exposure_of(daybook: Daybook, reading: Reading, where: Where, given: dict[str, Mark]) -> list[exposure.ExposureRow]:
-    """Return every open position's size at the marks."""
-    marks = marks_at(daybook, reading, given)
-    return [exposure.sized(row, mark_of(row, marks)) for row in positions_of(reading, where) if row["quantity"]]
+def pnl_totals(rows: Sequence[pnl.PnlRow], by: Sequence[str], reading: Reading, marks: Marks) -> list[pnl.PnlTotal]:
+    """Return sums of PnL; fees in other currencies are counted at the marks."""
+    return pnl.totals(rows, by, pnl.rates_of(rows, marks, reference_data.pairs(reading.source)))
+
+
+class Exposure(NamedTuple):
+    """The size of positions and coins, and the balances that are no exposure."""
+
+    items: list[exposure.ExposureRow]
+    uncounted: list[exposure.CoinRow]
+
+
+def exposure_of(reading: Reading, where: Where, marks: Marks) -> Exposure:
+    """Return the size of what is held at the marks."""
+    source = reading.source
+    pricing = exposure.Pricing(marks, reference_data.pairs(source), reference_data.base_currencies(source))
+    rows, cash = positions_of(reading, where), cash_of(reading, where)
+    return Exposure(exposure.exposure(rows, cash, pricing), exposure.uncounted(rows, cash, pricing))
+
+
+def cash_of(reading: Reading, where: Where) -> list[exposure.CashRow]:
+    """Return the cash of whole accounts, less what is borrowed; none where positions are selected.
+
+    As occurred it is that of the half hours that had begun.
+    """
+    if any(name is not None for name in where[1:]):
+        return []
+    by = reading.occurred_by
+    end = SLOTS_MAX if by is None else slot_of(by) + 1
+    at_venue = balances.venues(reading.source)
+    held: dict[tuple[str, str], tuple[Decimal, int]] = {}
+    for row in capital_flows.cash_of(reading.source, where.account_id, end):
+        if row["slot"] < end:
+            place = (row["account_id"], row["currency"])
+            known = held.get(place, (ZERO, 0))
+            moved = row["external"] + row["income"] - row["fees"] + row["converted"]
+            held[place] = (exact(known[0] + moved), max(known[1], row.get("seq", 0)))
+    return [
+        {"account_id": account_id, "venue": at_venue.get(account_id, ""), "asset": asset, "quantity": each, "seq": seq}
+        for (account_id, asset), (each, seq) in sorted(held.items())
+        if each
+    ]
 
 
 def lots_of(reading: Reading, where: Where, conventions: Conventions = OWN) -> Lots:

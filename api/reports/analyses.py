@@ -123,6 +123,17 @@ def equity(basis: Basis) -> Content:
     return Content({"items": found.rows}, {"currency": found.currency}, distinct(missing))
 
 
+def reconciliation(basis: Basis) -> Content:
+    """Return the lines from the equity of one close to the next, and those of all days together."""
+    parameters = basis.parameters
+    found = service.equity_reconciliation(
+        basis.daybook, basis.at, parameters.account_id, span_of(parameters), valuing=valuing_of(parameters),
+        currency=parameters.currency,
+    )  # fmt: skip
+    missing = [f"{_lacks(one)} at the close of {row['day']}" for row in found.rows for one in row["lacking"]]
+    return Content({"items": found.rows, "totals": [found.total]}, {"currency": found.currency}, distinct(missing))
+
+
 def nav(basis: Basis) -> Content:
     """Return the net asset value at each close and now, and the time-weighted return."""
     parameters = basis.parameters
@@ -173,7 +184,7 @@ def leverage(basis: Basis) -> Content:
     )  # fmt: skip
     missing = [_lacks(one) for one in found["lacking"]]
     missing += [
-        f"no {'mark of' if row['notional'] is None else 'rate from'} {row['lacking']}"
+        f"no {'rate from' if ' to ' in row['lacking'] else 'mark of'} {row['lacking']}"
         for row in found["positions"]
         if row["lacking"]
     ]

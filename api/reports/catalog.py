@@ -149,7 +149,7 @@ _REPORTS = (
         "pnl",
         "PnL",
         "Show the PnL of positions: realized, and unrealized at the newest or given marks.",
-        models=("positions",),
+        models=("positions", "references"),
         parameters=(*WHICH, *COST, "mark", *AS_OCCURRED),
         parts=(Part("items", "PnL", WHICH, True), Part("totals", "Total", ("settle",), True)),
         is_valued=True,
@@ -157,10 +157,14 @@ _REPORTS = (
     Report(
         "exposure",
         "Exposure",
-        "Show the exposure of open positions, at the newest or given marks.",
-        models=("positions",),
+        "Show the exposure of what is held, by position and coin, at the newest or given marks.",
+        models=("positions", "references", "capital", "balances"),
         parameters=(*WHICH, "mark", *AS_OCCURRED),
-        parts=(Part("items", "Exposure", WHICH, True), Part("totals", "Total", ("quote",), True)),
+        parts=(
+            Part("items", "Exposure", (*WHICH, "venue", "base"), True),
+            Part("totals", "Total", ("quote",), True),
+            Part("uncounted", "Cash, not counted", ("account_id", "strategy_id", "venue", "asset"), True),
+        ),
         is_valued=True,
     ),
     Report(
@@ -250,7 +254,7 @@ _REPORTS = (
         "daily",
         "Daily PnL",
         "Show PnL by day, in settlement currency and in the account's base currency.",
-        models=("daily", "references"),
+        models=("daily", "capital", "references"),
         parameters=(*WHICH, *DAYS, "by", *VALUED, *AS_OF),
         parts=(
             Part("items", "Daily PnL", ("day", *DAILY_GROUPS, "settle", "base_currency"), True),
@@ -268,6 +272,16 @@ _REPORTS = (
         models=("daily", "capital", "references"),
         parameters=("account_id", *DAYS, *WORTH, *VALUED, *AS_OF),
         parts=(Part("items", "Equity", ("day",), True),),
+        is_valued=True,
+    ),
+    Report(
+        "reconciliation",
+        "Reconciliation of equity",
+        "Show what leads from the equity of one close to the next: trading PnL, the revaluation of coins held"
+        " otherwise, cash income and charges, and flows.",
+        models=("daily", "capital", "references"),
+        parameters=("account_id", *DAYS, "currency", *VALUED, *AS_OF),
+        parts=(Part("items", "Reconciliation", ("day",), True), Part("totals", "In all", ("currency",), True)),
         is_valued=True,
     ),
     Report(
@@ -309,13 +323,13 @@ _REPORTS = (
         "leverage",
         "Risk",
         "Show exposure by asset in one currency, leverage, concentration, and every limit with its headroom.",
-        models=("positions", "limits", "shadow_limits", "daily", "capital", "references"),
+        models=("positions", "limits", "shadow_limits", "daily", "capital", "references", "balances"),
         parameters=(*WHICH, *WORTH, "by", "mark", *VALUED, *AS_OF),
         parts=(
             Part("figures", "Risk", is_single=True),
             Part("exposure", "Exposure", CUTS, True),
             Part("limits", "Limits"),
-            Part("positions", "Positions", WHICH, True),
+            Part("positions", "Holdings", (*WHICH, "venue", "asset"), True),
         ),
         is_valued=True,
         groups=CUTS,

@@ -76,27 +76,28 @@ def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Jso
 
     Uses the same folds as the read models. What was recorded later is not included.
     """
-    from api.read_models.snapshot import replayed
-    from api.read_models.views import pnl_of
-    from projections.analytics.pnl import totals
+    from api.read_models.snapshot import marks_at, replayed
+    from api.read_models.views import pnl_of, pnl_totals
     from projections.models.orders import blotter as blotter_rows
 
     with opened() as daybook:
         if daybook.state(stream(account)) is None:
             raise not_found(f"account {account}", account_id=account)
         head = daybook.log.head()
-        at = replayed(daybook, "positions", "orders", moment=as_of or Moment(seq=head.seq))
-        rows = pnl_of(daybook, at, Where(account), {one.instrument_id: one for one in mark or []})
+        at = replayed(daybook, "positions", "orders", "references", moment=as_of or Moment(seq=head.seq))
+        marks = marks_at(daybook, at, {one.instrument_id: one for one in mark or []})
+        rows = pnl_of(at, Where(account), marks)
+        sums = pnl_totals(rows, (), at, marks)
         found = blotter_rows(at.source, account_id=account, limit=None)
     log = {"seq": at.seq, "recorded_at": at.recorded_at, "head_seq": head.seq}
     if json:
         write_json({"account_id": account, "as_of": log, "positions": rows, "orders": found,
-                    "totals": totals(rows, ())})  # fmt: skip
+                    "totals": sums})  # fmt: skip
         return
     when = f" at {time_text(at.recorded_at)}" if at.recorded_at else ""
     say(f"Account {account} as recorded{when}: {at.seq:,} of the log's {head.seq:,} events")
     write_table("Positions", rows, POSITIONS, empty="No positions.")
     if rows:
         write_table("PnL", rows, PNL, empty="")
-        write_table("PnL in total", totals(rows, ()), PNL_TOTALS, empty="")
+        write_table("PnL in total", sums, PNL_TOTALS, empty="")
     write_table("Orders", found, ORDERS, empty="No orders.")

@@ -194,7 +194,11 @@ def _rows(made: "Made", part: "Part") -> "list[AnyRow]":
             return [*figures, *({"figure": "largest asset", "value": one["largest_asset"]} for one in rows)]
         case "daily", "items" | "totals":
             whole: Row = {"day": "in all"} if part.name == "totals" else {}
-            return [{**row, **whole, "net_base": (row.get("in_base") or {}).get("net")} for row in rows]
+            base = ("net", "revaluation")
+            return [
+                {**row, **whole, **{f"{name}_base": (row.get("in_base") or {}).get(name) for name in base}}
+                for row in rows
+            ]
         case ("statement", _):
             return [_at_places(row) for row in rows]
         case _:

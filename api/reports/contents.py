@@ -143,13 +143,18 @@ def _positions(basis: Basis) -> Content:
 def _pnl(basis: Basis) -> Content:
     held = views.positions_of(basis.at, basis.parameters.where, conventions_of(basis.parameters))
     rows = [pnl.valued(row, mark_of(row, basis.marks)) for row in held]
-    return Content({"items": rows, "totals": pnl.totals(rows, ())}, missing=_unmarked(rows))
+    totals = views.pnl_totals(rows, (), basis.at, basis.marks)
+    missing = _unmarked(rows)
+    missing += [f"no rate for fees of {amount:f} {name}" for row in totals for name, amount in row["left_out"].items()]
+    return Content({"items": rows, "totals": totals}, missing=distinct(missing))
 
 
 def _exposure(basis: Basis) -> Content:
-    held = views.positions_of(basis.at, basis.parameters.where)
-    rows = [exposure.sized(row, mark_of(row, basis.marks)) for row in held if row["quantity"]]
-    return Content({"items": rows, "totals": exposure.totals(rows, ())}, missing=_unmarked(rows))
+    found = views.exposure_of(basis.at, basis.parameters.where, basis.marks)
+    totals = exposure.totals(found.items, ())
+    parts: dict[str, Sequence[AnyRow]] = {"items": found.items, "totals": totals, "uncounted": found.uncounted}
+    missing = distinct(f"no mark of {row['priced_by']}" for row in found.items if row["mark"] is None)
+    return Content(parts, missing=missing)
 
 
 def _unmarked(rows: Sequence[AnyRow]) -> list[str]:
@@ -235,6 +240,7 @@ CONTENTS: dict[str, Callable[[Basis], Content]] = {
     "matches": _matches,
     "daily": analyses.daily,
     "equity": analyses.equity,
+    "reconciliation": analyses.reconciliation,
     "nav": analyses.nav,
     "statistics": analyses.statistics,
     "quality": analyses.quality,
@@ -247,6 +253,7 @@ SHAPES: dict[tuple[str, str], type[schemas.Answer]] = {
     ("pnl", "totals"): schemas.PnlSum,
     ("exposure", "items"): schemas.ExposureRow,
     ("exposure", "totals"): schemas.ExposureSum,
+    ("exposure", "uncounted"): schemas.UncountedRow,
     ("positions", "items"): schemas.PositionRow,
     ("balances", "items"): schemas.BalanceRow,
     ("daily-balances", "items"): schemas.DailyBalanceRow,
@@ -263,6 +270,8 @@ SHAPES: dict[tuple[str, str], type[schemas.Answer]] = {
     ("daily", "rates"): analytic.RateAnswer,
     ("equity", "items"): analytic.EquityRow,
     ("nav", "items"): analytic.NavRow,
+    ("reconciliation", "items"): analytic.ReconciliationRow,
+    ("reconciliation", "totals"): analytic.ReconciliationTotal,
     ("statistics", "figures"): analytic.StatisticsFigures,
     ("statistics", "losses"): analytic.LossAnswer,
     ("quality", "items"): analytic.QualityRow,

@@ -21,7 +21,7 @@ from api.daybook import Daybook
 from api.parameters import Format, Moment, given_marks
 from api.problems import Problem
 from api.read_models.selection import check_selection
-from api.read_models.snapshot import Reading, aged, reading
+from api.read_models.snapshot import Reading, aged, check_given, reading
 from api.reports import analyses
 from api.reports.analyses import Basis, Content
 from api.reports.arrow_copy import copied
@@ -39,7 +39,7 @@ from domain.errors import InvalidInput
 from domain.marks import MarkOnRecord
 from domain.values import EPOCH, Mark
 from projections.analytics.valuation import Marks
-from projections.models import journal
+from projections.models import journal, reference_data
 from projections.models.positions import positions
 from projections.storage.rows import Source
 
@@ -330,9 +330,14 @@ def _marks(daybook: Daybook, report: Report, at: Reading, parameters: Parameters
             end = period_of(parameters.day, "day").end
             seen_by, moment = min(seen_by, end), min(moment, end)
         known |= aged(daybook, daybook.market.latest_all(seen_by, at.known), moment)
-    known |= given_marks(list(parameters.mark))
-    held = {row["instrument_id"] for row in positions(at.source, **parameters.where._asdict())}
-    return {name: mark for name, mark in known.items() if name in held}
+    given = given_marks(list(parameters.mark))
+    check_given(daybook, given)
+    known |= given
+    held = positions(at.source, **parameters.where._asdict())
+    named = {row["instrument_id"] for row in held}
+    if report.name != STATEMENT:
+        named |= reference_data.pairs(at.source).keys()
+    return {name: mark for name, mark in known.items() if name in named}
 
 
 def _root(daybook: Daybook, seq: int) -> str:

@@ -24,11 +24,14 @@ PNL_TOTALS = (
     Column("settle", "Ccy"), Column("realized", "Realized", Kind.PNL), Column("unrealized", "Unrealized", Kind.PNL),
     Column("funding", "Funding", Kind.PNL, 9), Column("fees_settle", "Fees", Kind.NUMBER),
     Column("fee_cost", "Fee cost", Kind.NUMBER, 9), Column("net", "Net", Kind.PNL),
-    Column("other_fees", "Not in net: other fees", rank=9),
+    Column("fees_converted", "Other fees", Kind.NUMBER, 8), Column("left_out", "Not in net, no rate", rank=1),
 )  # fmt: skip
 EXPOSURE = (
-    *WHOSE, INSTRUMENT, LEG, Column("quantity", "Quantity", Kind.NUMBER), Column("mark", "Mark", Kind.NUMBER, 1),
-    Column("notional", "Notional", Kind.PNL), Column("quote", "Ccy"),
+    *WHOSE, INSTRUMENT, LEG, Column("base", "Coin", rank=2), Column("quantity", "Quantity", Kind.NUMBER),
+    Column("mark", "Mark", Kind.NUMBER, 1), Column("notional", "Notional", Kind.PNL), Column("quote", "Ccy"),
+)  # fmt: skip
+UNCOUNTED = (
+    *WHOSE, Column("venue", "Venue", rank=3), Column("asset", "Asset"), Column("quantity", "Amount", Kind.PNL),
 )  # fmt: skip
 EXPOSURE_TOTALS = (
     Column("quote", "Ccy"), Column("gross", "Gross", Kind.NUMBER), Column("net", "Net", Kind.PNL),
@@ -104,8 +107,9 @@ DAILY = (
     Column("instrument_id", "Instrument", rank=1), LEG, Column("realized", "Realized", Kind.PNL, 2),
     Column("funding", "Funding", Kind.PNL, 6), Column("fees_settle", "Fees", Kind.NUMBER, 5),
     Column("unrealized_change", "Unrealized +/-", Kind.PNL, 2), Column("net", "Net", Kind.PNL),
-    Column("settle", "In"), Column("net_base", "Net in base", Kind.PNL), Column("base_currency", "Base", rank=1),
-    Column("fills", "Fills", Kind.NUMBER, 7), Column("other_fees", "Not in net: other fees", rank=9),
+    Column("settle", "In"), Column("revaluation_base", "Revaluation", Kind.PNL, 7),
+    Column("net_base", "Net in base", Kind.PNL), Column("base_currency", "Base", rank=1),
+    Column("fills", "Fills", Kind.NUMBER, 8), Column("other_fees", "In net in base only: other fees", rank=1),
 )  # fmt: skip
 EQUITY = (
     Column("day", "Day"), Column("equity", "Equity", Kind.NUMBER), Column("cash", "Cash", Kind.NUMBER, 5),
@@ -113,6 +117,15 @@ EQUITY = (
     Column("pnl", "PnL", Kind.PNL), Column("return", "Return", Kind.PNL),
     Column("drawdown", "Drawdown", Kind.NUMBER, 4),
     Column("currency", "In"), Column("reason", "Unknown for", rank=9),
+)  # fmt: skip
+RECONCILIATION = (
+    Column("day", "Day"), Column("equity_before", "Equity before", Kind.NUMBER),
+    Column("trading_pnl", "Trading PnL", Kind.PNL), Column("revaluation", "Revaluation", Kind.PNL, 2),
+    Column("cash_income", "Income", Kind.PNL, 4), Column("cash_charges", "Charges", Kind.NUMBER, 4),
+    Column("cash_revaluation", "Of cash", Kind.PNL, 3), Column("deposits", "Deposits", Kind.PNL, 1),
+    Column("transfers", "Transfers", Kind.PNL, 5), Column("transfer_result", "Cost less value", Kind.PNL, 6),
+    Column("conversion_rounding", "Rounding", Kind.PNL, 7), Column("equity", "Equity", Kind.NUMBER),
+    Column("currency", "In"), Column("lacking", "Unknown for", rank=9),
 )  # fmt: skip
 QUALITY = (
     Column("account_id", "Account", rank=4), Column("strategy_id", "Strategy", rank=5), Column("cl_ord_id", "Order"),
@@ -170,9 +183,9 @@ RATES = (
     Column("rate", "Rate", Kind.NUMBER), Column("reason", "Unknown for", rank=9),
 )  # fmt: skip
 SIZED = (
-    *WHOSE, INSTRUMENT, LEG, Column("quantity", "Quantity", Kind.NUMBER), Column("notional", "Notional", Kind.PNL),
-    Column("quote", "Ccy"), Column("net", "Net", Kind.PNL), Column("currency", "In"),
-    Column("lacking", "Unknown for", rank=9),
+    *WHOSE, INSTRUMENT, LEG, Column("asset", "Asset", rank=2), Column("quantity", "Quantity", Kind.NUMBER),
+    Column("notional", "Notional", Kind.PNL), Column("quote", "Ccy"), Column("net", "Net", Kind.PNL),
+    Column("currency", "In"), Column("lacking", "Unknown for", rank=9),
 )  # fmt: skip
 FIGURES = (Column("figure", "Figure"), Column("value", "Value", Kind.NUMBER), Column("why", "Unknown for", rank=9))
 LOSSES = (
@@ -203,7 +216,7 @@ ENTRIES = (
 )  # fmt: skip
 TABLES: dict[str, dict[str, Sequence[Column]]] = {
     "pnl": {"items": PNL, "totals": PNL_TOTALS},
-    "exposure": {"items": EXPOSURE, "totals": EXPOSURE_TOTALS},
+    "exposure": {"items": EXPOSURE, "totals": EXPOSURE_TOTALS, "uncounted": UNCOUNTED},
     "positions": {"items": POSITIONS},
     "balances": {"items": BALANCES},
     "daily-balances": {"items": DAILY_BALANCES},
@@ -216,6 +229,7 @@ TABLES: dict[str, dict[str, Sequence[Column]]] = {
     "matches": {"items": MATCHES},
     "daily": {"items": DAILY, "totals": DAILY, "rates": RATES},
     "equity": {"items": EQUITY},
+    "reconciliation": {"items": RECONCILIATION, "totals": RECONCILIATION[1:]},
     "nav": {"items": NAV},
     "statistics": {"figures": FIGURES, "losses": LOSSES},
     "quality": {"items": QUALITY, "totals": (*QUALITY_GROUPS, *QUALITY_TOTALS)},

@@ -78,7 +78,7 @@ def _about(line: Line, *, is_surplus: bool) -> tuple[str, ...]:
         case BalanceLine(currency=currency):
             return ("balance", currency)
         case PositionLine(instrument_id=instrument_id):
-            return ("position", instrument_id)
+            return ("position", instrument_id, *([line.position_side] if line.position_side else []))
         case OrderLine(instrument_id=instrument_id, order_id=order_id, cl_ord_id=cl_ord_id):
             return ("order", instrument_id, order_id or cl_ord_id)
         case FillLine(instrument_id=instrument_id, exec_id=exec_id, cl_ord_id=cl_ord_id):

@@ -1,7 +1,8 @@
 """Venue statement: an account's balances, positions, working orders and fills at a venue, as of one moment.
 
 Balances are totals of a currency as the venue shows them (held and locked together; for derivatives the wallet, without
-unrealized PnL). Positions are the venue's net of one derivative each; a spot holding is a balance. A section that is
+unrealized PnL). Positions are the venue's net of one derivative each, or in hedge mode one line for each leg
+(`position_side`); a spot holding is a balance. A section that is
 None was not stated; one that is stated is complete, so what it leaves out is zero there.
 
 Each statement is a stream of its own, named by the digest of its content, so that the same one is recorded once however
@@ -20,7 +21,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from domain import names, values
 from domain.errors import ReportUnreadable
-from domain.values import Liquidity, Money, Side
+from domain.values import Liquidity, Money, PositionSide, Side
 
 
 class BalanceLine(Struct, frozen=True, tag="BalanceLine"):
@@ -31,12 +32,16 @@ class BalanceLine(Struct, frozen=True, tag="BalanceLine"):
 
 
 class PositionLine(Struct, frozen=True, tag="PositionLine"):
-    """The signed net of one derivative, its average entry price where it is stated, and the resulting cost."""
+    """The signed net of one derivative, its average entry price where it is stated, and the resulting cost.
+
+    With a `position_side`, of one leg of hedge mode.
+    """
 
     instrument_id: str
     quantity: Decimal
     avg_px: Decimal | None = None
     cost: Decimal | None = None
+    position_side: PositionSide | UnsetType = UNSET
 
 
 class OrderLine(Struct, frozen=True, tag="OrderLine"):
@@ -55,6 +60,7 @@ class OrderLine(Struct, frozen=True, tag="OrderLine"):
     price: Decimal | None = None
     strategy_id: str = ""
     settle: str = ""
+    position_side: PositionSide | UnsetType = UNSET
 
 
 class FillLine(Struct, frozen=True, tag="FillLine"):
@@ -73,6 +79,7 @@ class FillLine(Struct, frozen=True, tag="FillLine"):
     liquidity: Liquidity = Liquidity.UNKNOWN
     strategy_id: str = ""
     further_commissions: tuple[Money, ...] | UnsetType = UNSET  # fees beside `commission`
+    position_side: PositionSide | UnsetType = UNSET
 
     @property
     def commissions(self) -> tuple[Money, ...]:
@@ -175,7 +182,8 @@ def check(statement: Statement) -> None:
         _check_order(order, f"open_orders[{number}]")
     _check_fills(statement)
     _check_once("balances.currency", (line.currency for line in statement.balances or ()))
-    _check_once("positions.instrument_id", (line.instrument_id for line in statement.positions or ()))
+    places = ((line.instrument_id, values.leg_of(line.position_side)) for line in statement.positions or ())
+    _check_once("positions.instrument_id", (name if leg is PositionSide.BOTH else (name, leg) for name, leg in places))
     _check_once("open_orders.order_id", (line.order_id for line in statement.open_orders or ()))
     _check_once("fills.exec_id", ((line.instrument_id, line.exec_id) for line in statement.fills or ()))
 

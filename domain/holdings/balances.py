@@ -140,10 +140,10 @@ class Wallets:
     def _drop(self, key: PositionKey, exec_id: str) -> None:
         self._futures.get((key.instrument_id, key.position_side), {}).pop((key.strategy_id, exec_id), None)
 
-    def open_cost(self, instrument_id: str) -> Decimal:
-        """The cost of what is open of one future at average cost, netted over strategies, not over legs."""
-        legs = ((instrument_id, position_side) for position_side in PositionSide)
-        return exact(sum((self._open_cost(leg) for leg in legs), ZERO))
+    def open_cost(self, instrument_id: str, *legs: PositionSide) -> Decimal:
+        """The cost of what is open of one future, of all or some legs, each at the average cost of all strategies."""
+        places = ((instrument_id, position_side) for position_side in legs or PositionSide)
+        return exact(sum((self._open_cost(place) for place in places), ZERO))
 
     def _open_cost(self, leg: tuple[str, PositionSide]) -> Decimal:
         _, book = costing.replay(self._futures.get(leg, {}).values(), VENUE_COSTING)

@@ -1,16 +1,17 @@
 """Holdings: balances, positions, orders and fills of one account from our log, as lines of a statement.
 
 The moment is one of occurrence: all that had happened by then, as far as it is known now. Positions are netted over
-strategies and balances kept as the venue does (`domain.holdings.balances.Wallets`). Grows with the account's orders and
-futures trades, for the length of one reconciliation.
+strategies, and over legs where a venue does, and balances kept as the venue does (`domain.holdings.balances.Wallets`).
+Grows with the account's orders and futures trades, for the length of one reconciliation.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, get_args
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from domain import instrument, order, position, values
 from domain.account import (
@@ -28,7 +29,7 @@ from domain.holdings.balances import Wallets
 from domain.instrument import Contract, Instrument, Kind
 from domain.order import Order, OrderFillBusted, OrderFillCompleted, OrderFillCorrected, OrderFilled, OrderReport
 from domain.position import Entry, PositionKey, PositionTransferred, TradeBooked, TradeReversed, Transfer
-from domain.values import ZERO, Money, Occurrence, by_currency, exact
+from domain.values import ZERO, Money, Occurrence, PositionSide, by_currency, exact, stated_leg
 
 AS_OF_TRADE = OrderFillBusted | OrderFillCorrected
 BREAKS = order.OrderBroken | order.OrderBreakWithdrawn
@@ -47,7 +48,7 @@ class Holdings:
         self.wallets = Wallets()
         self.orders: dict[str, Order] = {}
         self.touched: dict[str, datetime] = {}
-        self._quantities: dict[str, Decimal] = {}
+        self._quantities: dict[tuple[str, PositionSide], dict[str, Decimal]] = {}
         self._instruments: dict[str, Instrument] = {}
         self._names: dict[str, str] = {}
 
@@ -85,10 +86,11 @@ class Holdings:
             return
         if event.contract.kind is not Kind.SPOT:
             sign = -1 if isinstance(event, TradeReversed) else 1
-            self._hold(event.key.instrument_id, sign * event.effect.quantity)
+            self._hold(event.key, sign * event.effect.quantity)
 
-    def _hold(self, instrument_id: str, quantity: Decimal) -> None:
-        self._quantities[instrument_id] = exact(self._quantities.get(instrument_id, ZERO) + quantity)
+    def _hold(self, key: PositionKey, quantity: Decimal) -> None:
+        held = self._quantities.setdefault((key.instrument_id, key.position_side), {})
+        held[key.strategy_id] = exact(held.get(key.strategy_id, ZERO) + quantity)
 
     def _evolve(self, event: order.OrderEvent) -> None:
         cl_ord_id = event.key.cl_ord_id
@@ -138,14 +140,29 @@ class Holdings:
 
     def positions(self) -> dict[str, PositionLine]:
         """The net position in each derivative, with its cost at average cost."""
-        lines = {}
-        for instrument_id, quantity in self._quantities.items():
-            contract = self.contract(instrument_id, self.at)
-            if quantity and contract is not None:
-                cost = self.wallets.open_cost(instrument_id)
-                average = contract.average_price(quantity, cost)
-                lines[instrument_id] = PositionLine(instrument_id, quantity, average, cost)
-        return lines
+        names = dict.fromkeys(instrument_id for instrument_id, _ in self._quantities)
+        return {line.instrument_id: line for name in names if (line := self._line(name, *PositionSide)) is not None}
+
+    def legs(self) -> dict[tuple[str, PositionSide], PositionLine]:
+        """The position in each derivative by leg, BOTH the one without a leg, with its cost at average cost."""
+        lines = {place: self._line(*place) for place in self._quantities}
+        return {
+            place: replace(line, position_side=stated_leg(place[1]))
+            for place, line in lines.items()
+            if line is not None
+        }
+
+    def held_by(self, instrument_id: str, leg: PositionSide) -> Mapping[str, Decimal]:
+        """The quantity that each strategy holds of a leg of a derivative."""
+        return self._quantities.get((instrument_id, leg), {})
+
+    def _line(self, instrument_id: str, *legs: PositionSide) -> PositionLine | None:
+        held = (each for leg in legs for each in self.held_by(instrument_id, leg).values())
+        quantity, contract = exact(sum(held, ZERO)), self.contract(instrument_id, self.at)
+        if not quantity or contract is None:
+            return None
+        cost = self.wallets.open_cost(instrument_id, *legs)
+        return PositionLine(instrument_id, quantity, contract.average_price(quantity, cost), cost)
 
     def balances(self) -> dict[str, BalanceLine]:
         """The balance of each currency, as the venue counts it."""
@@ -169,7 +186,8 @@ class Holdings:
                         cost=report.cost,
                     )
                     self.wallets.book(report.key, entry)
-                    self._hold(report.key.instrument_id, report.side.sign * report.quantity)
+                    if contract.kind is not Kind.SPOT:
+                        self._hold(report.key, report.side.sign * report.quantity)
             case _:
                 for event in order.admit(self.orders.get(report.key.cl_ord_id), report):
                     self._apply_order(event)
@@ -212,7 +230,7 @@ class Holdings:
         else:
             self.wallets.unbook(key, entry)
         if contract.kind is not Kind.SPOT:
-            self._hold(fill.instrument_id, sign * fill.side.sign * fill.last_qty)
+            self._hold(key, sign * fill.side.sign * fill.last_qty)
 
 
 ORDER_EVENTS = get_args(order.OrderEvent)
@@ -231,7 +249,7 @@ def order_line(state: Order) -> OrderLine:
     return OrderLine(
         state.order_id, state.key.cl_ord_id, state.instrument_id, state.side, order_qty=state.order_qty,
         cum_qty=state.cum_qty, price=state.terms.price if state.terms is not None else None,
-        strategy_id=state.strategy_id,
+        strategy_id=state.strategy_id, position_side=stated_leg(state.leg),
     )  # fmt: skip
 
 
@@ -240,5 +258,5 @@ def _fill_line(fill: OrderFilled, state: Order) -> FillLine:
         fill.exec_id, fill.trade_seq, fill.order_id, fill.key.cl_ord_id, instrument_id=fill.instrument_id,
         side=fill.side, last_qty=fill.last_qty, last_px=fill.last_px, commission=fill.commission,
         transact_time=fill.transact_time, liquidity=fill.liquidity, strategy_id=state.strategy_id,
-        further_commissions=fill.further_commissions or UNSET,
+        further_commissions=fill.further_commissions or UNSET, position_side=stated_leg(state.leg_of(fill)),
     )  # fmt: skip

@@ -22,6 +22,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import assert_never
 
 from msgspec import Struct
@@ -67,7 +68,7 @@ from domain.order import (
     adopted_id,
 )
 from domain.position import PositionKey, Transfer, TransferReason
-from domain.values import ZERO, Liquidity, Money, Side, by_currency, divide, exact
+from domain.values import ZERO, Liquidity, Money, PositionSide, Side, by_currency, divide, exact, leg_of, stated_leg
 
 Mending = OrderReport | Transfer | BookEntry
 
@@ -88,6 +89,7 @@ class Tolerances(Struct, frozen=True):
 
 
 EXACT = Tolerances()
+NOTHING: Mapping[str, Decimal] = MappingProxyType({})
 
 
 def compare(ours: Holdings, theirs: Statement, tolerances: Tolerances = EXACT) -> tuple[Break, ...]:
@@ -99,11 +101,20 @@ def compare(ours: Holdings, theirs: Statement, tolerances: Tolerances = EXACT) -
     found: list[Break] = []
     for section in (_fills, _orders, _positions, _balances):
         for broken in sorted(section(ours, theirs, tolerances), key=_precedence):
-            for report in mend(broken, theirs, tolerances):
+            line = broken.line
+            held = (
+                ours.held_by(line.instrument_id, leg_of(line.position_side)) if isinstance(line, PositionLine) else {}
+            )
+            for report in mend(broken, theirs, tolerances, held):
                 ours.apply(report)
             if not _is_under_way(broken, theirs, tolerances):
                 found.append(broken)
     return tuple(found)
+
+
+def _held(ours: Holdings, line: Line) -> Mapping[str, Decimal]:
+    """What each strategy holds of the leg of a position's line."""
+    return ours.held_by(line.instrument_id, leg_of(line.position_side)) if isinstance(line, PositionLine) else NOTHING
 
 
 def _precedence(found: Break) -> tuple[object, ...]:
@@ -186,6 +197,7 @@ def _content(line: FillLine) -> tuple[object, ...]:
 def _differing_fill(account_id: str, ours: FillLine, theirs: FillLine) -> Iterator[Break]:
     found = [field for field in ("side", "last_qty") if getattr(ours, field) != getattr(theirs, field)]
     found += ["commission"] if set(by_currency(ours.commissions)) != set(by_currency(theirs.commissions)) else []
+    found += ["position_side"] if theirs.position_side and theirs.position_side != ours.position_side else []
     fields = (*found, *(("last_px",) if ours.last_px != theirs.last_px else ()))
     if fields:
         kind = BreakKind.PRICE_DIFFERS if fields == ("last_px",) else BreakKind.AMOUNT_DIFFERS
@@ -232,6 +244,8 @@ def _settle(ours: Holdings, line: OrderLine) -> str:
 
 def _differing_order(account_id: str, ours: OrderLine, theirs: OrderLine) -> Iterator[Break]:
     fields = [field for field in ("order_qty", "cum_qty") if getattr(ours, field) != getattr(theirs, field)]
+    if theirs.position_side and theirs.position_side != ours.position_side and ours.order_qty is not None:
+        fields.append("position_side")
     kind = BreakKind.AMOUNT_DIFFERS if fields else BreakKind.PRICE_DIFFERS
     if theirs.price is not None and theirs.price != ours.price:
         fields.append("price")
@@ -244,21 +258,36 @@ def _differing_order(account_id: str, ours: OrderLine, theirs: OrderLine) -> Ite
 def _positions(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterator[Break]:
     if theirs.positions is None:
         return
-    held, stated = ours.positions(), {line.instrument_id: line for line in theirs.positions}
-    for instrument_id in sorted(held.keys() | stated.keys()):
-        contract = ours.contract(instrument_id, theirs.transact_time)
+    for known, line in _position_pairs(ours, theirs.positions):
+        contract = ours.contract(line.instrument_id, theirs.transact_time)
         if contract is not None and contract.kind is Kind.SPOT:
             rule = "a derivative; a spot holding is a balance"
-            raise ReportUnreadable("positions.instrument_id", instrument_id, rule)
-        flat = PositionLine(instrument_id, ZERO)
-        line, known = stated.get(instrument_id, flat), held.get(instrument_id, flat)
-        if abs(line.quantity - known.quantity) <= tolerances.quantities.get(instrument_id, ZERO):
+            raise ReportUnreadable("positions.instrument_id", line.instrument_id, rule)
+        if abs(line.quantity - known.quantity) <= tolerances.quantities.get(line.instrument_id, ZERO):
             continue
+        cost = line.cost
         if line.avg_px is not None and contract is not None:
-            line = replace(line, cost=exact(contract.value(line.quantity, line.avg_px)))
-        yield break_of(
-            ours.account_id, kind=_kind(known.quantity, line.quantity), fields=("quantity",), ours=known, theirs=line
-        )
+            cost = exact(contract.value(line.quantity, line.avg_px))
+        kind = _kind(known.quantity, line.quantity)
+        yield break_of(ours.account_id, kind, ("quantity",), ours=known, theirs=replace(line, cost=cost))
+
+
+def _position_pairs(ours: Holdings, theirs: Iterable[PositionLine]) -> Iterator[tuple[PositionLine, PositionLine]]:
+    """Our line and the venue's of every position: of each leg, or of their net where the venue states that alone."""
+    net, legs = ours.positions(), ours.legs()
+    stated: dict[str, dict[PositionSide, PositionLine]] = defaultdict(dict)
+    for line in theirs:
+        stated[line.instrument_id][leg_of(line.position_side)] = line
+    for instrument_id in sorted(stated.keys() | {name for name, _ in legs}):
+        lines = stated[instrument_id]
+        if lines.keys() == {PositionSide.BOTH}:
+            flat = PositionLine(instrument_id, ZERO)
+            yield net.get(instrument_id, flat), lines[PositionSide.BOTH]
+            continue
+        for leg in PositionSide:
+            flat = PositionLine(instrument_id, ZERO, position_side=stated_leg(leg))
+            if leg in lines or (instrument_id, leg) in legs:
+                yield legs.get((instrument_id, leg), flat), lines.get(leg, flat)
 
 
 def _balances(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterator[Break]:
@@ -280,15 +309,23 @@ def _kind(ours: Decimal, theirs: Decimal) -> BreakKind:
     return BreakKind.AMOUNT_DIFFERS if theirs else BreakKind.MISSING_AT_VENUE
 
 
-def mend(found: Break, statement: Statement, tolerances: Tolerances = EXACT) -> tuple[Mending, ...]:
-    """The reports that would make our records agree with the statement on this break; () if a person has to decide."""
+def mend(
+    found: Break,
+    statement: Statement,
+    tolerances: Tolerances = EXACT,
+    held: Mapping[str, Decimal] = MappingProxyType({}),
+) -> tuple[Mending, ...]:
+    """The reports that would make our records agree with the statement on this break; () if a person has to decide.
+
+    `held` is what each strategy holds of the leg that a break of a position is about.
+    """
     match found.ours, found.theirs:
         case (FillLine() | None) as ours, (FillLine() | None) as theirs:
             return _mend_fill(found, ours, theirs, statement)
         case (OrderLine() | None) as ours, (OrderLine() | None) as theirs:
             return _mend_order(found, ours, theirs, statement)
         case PositionLine() as ours, PositionLine() as theirs:
-            return _mend_position(found, ours, theirs, statement, tolerances=tolerances)
+            return _mend_position(found, ours, theirs, statement, tolerances=tolerances, held=held)
         case BalanceLine() as ours, BalanceLine() as theirs:
             difference = exact(theirs.amount - ours.amount)
             return (
@@ -325,9 +362,11 @@ def _mend_fill(
                 instrument_id=theirs.instrument_id, order_id=theirs.order_id, side=theirs.side, exec_id=theirs.exec_id,
                 trade_seq=theirs.trade_seq, last_qty=theirs.last_qty, last_px=theirs.last_px,
                 commission=theirs.commission, liquidity=theirs.liquidity, transact_time=theirs.transact_time,
-                further_commissions=theirs.commissions[1:],
+                further_commissions=theirs.commissions[1:], position_side=leg_of(theirs.position_side),
             )
         )  # fmt: skip
+    if "position_side" in found.fields and ours is not None and theirs is not None:
+        return _mend_leg(found, ours, theirs)
     is_change = found.kind in (BreakKind.AMOUNT_DIFFERS, BreakKind.PRICE_DIFFERS) and "side" not in found.fields
     if ours is not None and theirs is not None and is_change:
         reports.append(
@@ -340,6 +379,21 @@ def _mend_fill(
     return tuple(reports)
 
 
+def _mend_leg(found: Break, ours: FillLine, theirs: FillLine) -> tuple[OrderReport, ...]:
+    """The fill again with its leg, where we have it without; of another leg a person decides."""
+    if ours.position_side or found.fields != ("position_side",):
+        return ()
+    return (
+        OrderFilled(
+            key=OrderKey(found.account_id, ours.cl_ord_id), strategy_id=ours.strategy_id,
+            instrument_id=ours.instrument_id, order_id=ours.order_id, side=ours.side, exec_id=ours.exec_id,
+            trade_seq=ours.trade_seq, last_qty=ours.last_qty, last_px=ours.last_px, commission=ours.commission,
+            liquidity=ours.liquidity, transact_time=ours.transact_time, further_commissions=ours.commissions[1:],
+            position_side=leg_of(theirs.position_side),
+        ),
+    )  # fmt: skip
+
+
 def _mend_order(
     found: Break, ours: OrderLine | None, theirs: OrderLine | None, statement: Statement
 ) -> tuple[OrderReport, ...]:
@@ -349,7 +403,7 @@ def _mend_order(
         key = OrderKey(found.account_id, ours.cl_ord_id)
         return (OrderCanceled(key=key, order_id=ours.order_id, reason=REASON, transact_time=at),)
     key = OrderKey(found.account_id, theirs.cl_ord_id)
-    if "ord_status" in found.fields:
+    if {"ord_status", "position_side"} & set(found.fields):
         return ()
     reports: list[OrderReport] = []
     if ours is None or ours.order_qty is None:
@@ -373,8 +427,9 @@ def _terms(line: OrderLine) -> OrderTerms:
     assert line.order_qty is not None, "a venue states the quantity of an order"
     ord_type = OrdType.MARKET if line.price is None else OrdType.LIMIT
     return OrderTerms(
-        line.strategy_id, line.instrument_id, line.side, ord_type, order_qty=line.order_qty, price=line.price
-    )
+        line.strategy_id, line.instrument_id, line.side, ord_type, order_qty=line.order_qty, price=line.price,
+        position_side=line.position_side,
+    )  # fmt: skip
 
 
 def _inferred_fill(
@@ -385,37 +440,58 @@ def _inferred_fill(
     return OrderFilled(
         key, line.strategy_id, line.instrument_id, line.order_id, side=line.side, exec_id=_mend_id(found, statement),
         trade_seq=0, last_qty=quantity, last_px=line.price, commission=Money(ZERO, line.settle),
-        liquidity=Liquidity.UNKNOWN, transact_time=statement.transact_time,
+        liquidity=Liquidity.UNKNOWN, transact_time=statement.transact_time, position_side=leg_of(line.position_side),
     )  # fmt: skip
 
 
 def _mend_position(
-    found: Break, ours: PositionLine, theirs: PositionLine, statement: Statement, tolerances: Tolerances
-) -> tuple[Transfer, ...]:
-    """The transfers from our net to theirs: down at our average cost, so that no gain arises; up at theirs, or ours."""
-    cost = ours.cost or ZERO
-    moves: list[tuple[Decimal, Decimal]] = []
-    held = ours.quantity
-    if held * theirs.quantity < 0 or not theirs.quantity:
-        moves.append((-held, -cost))
-        held = ZERO
-    rest = theirs.quantity - held
-    if rest and abs(theirs.quantity) < abs(held):
-        moves.append((rest, divide(cost * rest, held)))
+    found: Break, ours: PositionLine, theirs: PositionLine, statement: Statement, *, tolerances: Tolerances,
+    held: Mapping[str, Decimal],
+) -> tuple[Transfer, ...]:  # fmt: skip
+    """The transfers from our net to theirs: down at our average cost, so that no gain arises; up at theirs, or ours.
+
+    A leg of hedge mode is reduced where it is held, because no strategy can have less than nothing of it.
+    """
+    cost, strategy_id = ours.cost or ZERO, tolerances.strategy_id
+    moves: list[tuple[str, Decimal, Decimal]] = []
+    kept = ours.quantity
+    if kept * theirs.quantity < 0 or not theirs.quantity:
+        moves += _reduced(ours, -kept, -cost, held=held, strategy_id=strategy_id)
+        kept = ZERO
+    rest = theirs.quantity - kept
+    if rest and abs(theirs.quantity) < abs(kept):
+        moves += _reduced(ours, rest, divide(cost * rest, kept), held=held, strategy_id=strategy_id)
     elif rest and theirs.cost is not None:
-        moves.append((rest, divide(theirs.cost * rest, theirs.quantity)))
+        moves.append((strategy_id, rest, divide(theirs.cost * rest, theirs.quantity)))
     elif rest:
-        moves.append((rest, divide(cost * rest, ours.quantity) if ours.quantity else ZERO))
-    key = PositionKey(found.account_id, tolerances.strategy_id, ours.instrument_id)
+        moves.append((strategy_id, rest, divide(cost * rest, ours.quantity) if ours.quantity else ZERO))
+    leg = leg_of(ours.position_side)
     return tuple(
         Transfer(
-            key, transfer_id=f"{_mend_id(found, statement)}-{number}", side=Side.BUY if quantity > 0 else Side.SELL,
+            PositionKey(found.account_id, owner, ours.instrument_id, leg),
+            transfer_id=f"{_mend_id(found, statement)}-{number}", side=Side.BUY if quantity > 0 else Side.SELL,
             quantity=exact(abs(quantity)), cost=exact(worth), transact_time=statement.transact_time,
             reason=TransferReason.ADJUSTMENT,
         )
-        for number, (quantity, worth) in enumerate(moves, 1)
+        for number, (owner, quantity, worth) in enumerate(moves, 1)
         if quantity
     )  # fmt: skip
+
+
+def _reduced(
+    ours: PositionLine, quantity: Decimal, worth: Decimal, held: Mapping[str, Decimal], strategy_id: str
+) -> Iterator[tuple[str, Decimal, Decimal]]:
+    """The strategies that a reduction is taken from, each with its part: of a leg those that hold most of it first."""
+    left, left_worth = quantity, worth
+    sizes = {owner: size for owner, size in held.items() if size * quantity < 0} if ours.position_side else {}
+    for owner in sorted(sizes, key=lambda name: (-abs(sizes[name]), name)):
+        if left:
+            part = max(left, -sizes[owner]) if left < 0 else min(left, -sizes[owner])
+            part_worth = left_worth if part == left else divide(worth * part, quantity)
+            yield owner, part, part_worth
+            left, left_worth = exact(left - part), exact(left_worth - part_worth)
+    if left:
+        yield strategy_id, left, left_worth
 
 
 def react(account: Account, statement: Statement, found: Iterable[Break]) -> tuple[BreakEvent, ...]:

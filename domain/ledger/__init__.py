@@ -15,7 +15,7 @@ from domain.ledger.commands import (
 from domain.ledger.derivation import Derivation, Derived, Item, PastLog, Undecided, envelope, merged
 from domain.ledger.derivation import Fault as DerivationFault
 from domain.ledger.ledger import ATTEMPTS_MAX, Ledger, decided, executions, no_marks
-from domain.ledger.limits import cash_of, funds_of
+from domain.ledger.limits import cash_of, funds_of, wallets_of
 from domain.ledger.log import (
     NO_SNAPSHOTS,
     PAGE_EVENTS,
@@ -91,4 +91,5 @@ __all__ = [
     "scan",
     "streams_begun_by",
     "streams_of",
+    "wallets_of",
 ]

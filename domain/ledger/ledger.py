@@ -307,6 +307,7 @@ def _decide(
         case AssignLots() | MovePosition() | SettleContract():
             _decide_position(work, request)
         case RecordMarks():
+            limits.check_marks(work, request.marks)
             for batch in request.batches:
                 stream = prices.stream(batch)
                 work.record(stream, prices.decide(work.state(stream), batch))

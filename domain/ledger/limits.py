@@ -68,6 +68,7 @@ from domain.risk import (
     SetConversion,
     SettingRequest,
     VoidHold,
+    Wallet,
     own_price,
     summed,
 )
@@ -165,7 +166,7 @@ def carry_out(work: UnitOfWork, request: SettingRequest, marks: Marks, actor: st
         case AssessMarks():
             if request.account_id == FIRM and not known.needs_watch:
                 raise RequestRefused("a firm with limits; set one first", account_id=FIRM)
-            _check_marks(work, request.marks)
+            check_marks(work, request.marks)
             request = _with_facts(work, request, {request.account_id: known}, marks)[request.account_id]
         case _:
             pass
@@ -174,8 +175,8 @@ def carry_out(work: UnitOfWork, request: SettingRequest, marks: Marks, actor: st
         _watch(work, known, request.transact_time)
 
 
-def _check_marks(work: UnitOfWork, found: Iterable[Mark]) -> None:
-    """Check that instruments may have their marks' prices; of one that is not listed, above zero."""
+def check_marks(work: UnitOfWork, found: Iterable[Mark]) -> None:
+    """Check that instruments may have their marks' prices; of one not listed, above zero. Raises RequestRefused."""
     for mark in found:
         if not mark.price.is_finite() or mark.price > 0:
             continue
@@ -223,7 +224,8 @@ def monitor(work: UnitOfWork, found: Sequence[Mark], marks: Marks) -> None:
             continue
         funds = funds_of(work, known, account_id) if known.needs_funds else None
         age_max = risk.age_allowed(limit for limit in known.active if limit.scope == risk.ANYWHERE)
-        used = [given[name] for name in sorted(known.marks_needed_to_assess(funds) & given.keys())]
+        wallets = wallets_of(work, known, account_id)
+        used = [given[name] for name in sorted(known.marks_needed_to_assess(funds, wallets) & given.keys())]
         if all(work.now - mark.mark_at > age_max for mark in used):
             continue
         for mark in used:
@@ -281,12 +283,16 @@ def _with_facts(work: UnitOfWork, request: MarkedRequest, watching: Mapping[str,
         given.add(request.mark.instrument_id)
     needed: set[str] = set()
     funds = {owner: funds_of(work, known, owner) if known.needs_funds else None for owner, known in watching.items()}
+    wallets = {owner: wallets_of(work, known, owner) for owner, known in watching.items()}
     for owner, known in watching.items():
-        needed |= _needed(known, request, funds[owner])
+        needed |= _needed(known, request, funds[owner], wallets[owner])
     found = [mark for mark in (marks(name) for name in sorted(needed - given)) if mark is not None]
     if found:
         request = replace(request, marks=(*request.marks, *found))
-    return {owner: request if paid is None else replace(request, funds=paid) for owner, paid in funds.items()}
+    return {
+        owner: request if paid is None and not wallets[owner] else replace(request, funds=paid, wallets=wallets[owner])
+        for owner, paid in funds.items()
+    }
 
 
 def funds_of(states: States, known: Risk, owner: str) -> Funds | None:
@@ -323,6 +329,20 @@ def _paid_into(states: States, account_ids: Sequence[str]) -> Funds | None:
     return Funds(base, summed(balances.total(paid_in, in_kind)), is_on_record)
 
 
+def wallets_of(states: States, known: Risk, owner: str) -> tuple[Wallet, ...]:
+    """The cash of an account, or of all accounts of the firm, less what is borrowed; () where no limit measures it."""
+    if not known.needs_wallets:
+        return ()
+    wallets = []
+    for account_id in sorted(known.accounts) if owner == FIRM else [owner]:
+        owned: Account | None = states.state(account_of.stream(account_id))
+        if owned is not None:
+            owed = {currency: -amount for currency, amount in owned.cash.loans.items()}
+            coins = summed(balances.total(dict(owned.cash.balances), owed))
+            wallets.append(Wallet(account_id, owned.base_currency, coins))
+    return tuple(wallets)
+
+
 def _has_cash(owned: Account) -> bool:
     """Whether any movement of cash is booked."""
     cash = owned.cash
@@ -338,13 +358,14 @@ def cash_of(work: accounts.States, account_id: str) -> Cash:
     return Cash({currency: known.cash.available(currency, moved) for currency in currencies})
 
 
-def _needed(known: Risk, request: MarkedRequest, funds: Funds | None) -> set[str]:
+def _needed(known: Risk, request: MarkedRequest, funds: Funds | None, wallets: tuple[Wallet, ...]) -> set[str]:
     if isinstance(request, AssessMarks):
-        return known.marks_needed_to_assess(funds)
+        return known.marks_needed_to_assess(funds, wallets)
     terms, contract = request.terms, request.contract
     return known.marks_needed(
         terms.strategy_id, terms.instrument_id, contract.base,
         is_at_market=terms.price is None and terms.stop_px is None, quote=contract.quote, funds=funds,
+        wallets=wallets,
     )  # fmt: skip
 
 
@@ -410,12 +431,14 @@ def posting(key: PositionKey, event: PositionEvent, contract: Contract | None) -
                 position_side=leg,
             )  # fmt: skip
         case PositionTransferred():
-            gain = exact(event.effect.realized + event.effect.rounding + (event.cost if event.reason.is_income else 0))
+            is_income = event.reason.is_income
+            gain = exact(event.effect.realized + event.effect.rounding + (event.cost if is_income else 0))
             gains = (Money(gain, event.contract.settle),) if gain else ()
             return PostHold(
                 key=_no_order(key), strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.transfer_id,
                 quantity=event.effect.quantity, last_qty=ZERO, transact_time=event.transact_time,
                 cost=event.effect.cost, gains=gains, contract=event.contract, position_side=leg,
+                transferred=ZERO if is_income or balances.is_future(event.contract) else event.cost,
             )  # fmt: skip
         case FundingSettled():
             change = Change(event.transact_time, gains=(event.amount,))

@@ -2,6 +2,7 @@
 
 from domain.risk.buying_power import BuyingPower, Cash
 from domain.risk.capital import Capital, CapitalBasis, Equity, EquityUsed, Funds, ScopeHigh, Statement, summed
+from domain.risk.coins import Wallet, by_account
 from domain.risk.dead_man import (
     ArmDeadManSwitch,
     DeadMan,
@@ -156,8 +157,10 @@ __all__ = [
     "UsageCarried",
     "Valuation",
     "VoidHold",
+    "Wallet",
     "admit",
     "age_allowed",
+    "by_account",
     "carried",
     "day_of",
     "deadline_of",

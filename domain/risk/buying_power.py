@@ -4,7 +4,8 @@ A spot order needs what it pays with: a buy its quote currency, at its own price
 contracts need initial margin in their settlement currency: of what is open its cost, of working orders their value at
 their own price (of inverse ones at their average), divided by the leverage. What only closes a position needs none; of
 buys and sells in one contract the side counts that needs more. All strategies of an account are netted, as its venue
-does. An option that is bought needs its premium. Fees and unrealized gains are not counted.
+does; the legs of hedge mode are not, each needs the margin of its own position and orders. An option that is bought
+needs its premium. Fees and unrealized gains are not counted.
 
 The limit is the leverage: of the account as a whole, or of one instrument, where that is set. Spot has none.
 """
@@ -22,7 +23,7 @@ from domain.risk.events import LimitCheck, LimitSet
 from domain.risk.exposure import Cell, Exposure, Hold
 from domain.risk.measures import Measure
 from domain.risk.usage import MARKET_ORDER_RULE, Intent
-from domain.values import ONE, ZERO, Side, divide, exact
+from domain.values import ONE, ZERO, PositionSide, Side, divide, exact
 
 RULE = f"{Measure.BUYING_POWER} is not exceeded"
 SHORTAGE = ("required", "available", "balance", "committed")  # the numbers of a refusal, as facts
@@ -82,6 +83,14 @@ class _Working(NamedTuple):
 _Sides = dict[Side, _Working]
 
 
+class _Place(NamedTuple):
+    """One contract; in hedge mode one leg of it, which is margined by itself."""
+
+    instrument_id: str
+    position_side: PositionSide
+    contract: Contract
+
+
 class BuyingPower:
     """The buying power of one account, under its limits of this measure."""
 
@@ -99,12 +108,13 @@ class BuyingPower:
         """What an order needs, and what is there. Raises RequestRefused where a price is missing."""
         contract, side = order.contract, order.side
         own: Hold | None = self._exposure.holds.get(order.key)
-        committed = {name: self._working(name, own) for name, _ in self._instruments()}
-        works = committed.get(order.instrument_id) or _no_orders()
+        committed = [(place, self._working(place, own)) for place in self._places()]
+        here = _Place(order.instrument_id, order.position_side, contract)
+        works = next((each for place, each in committed if place[:2] == here[:2]), _no_orders())
         currency = contract.settle
         if contract.kind in (Kind.LINEAR, Kind.INVERSE):
             added = works | {side: works[side].plus(order.quantity, order.quantity * abs(self._price(order)))}
-            margins = (self._margin(order.instrument_id, contract, each) for each in (works, added))
+            margins = (self._margin(here, each) for each in (works, added))
             without, with_order = margins
             required = exact(with_order - without)
         elif contract.kind is Kind.SPOT and side is Side.SELL:
@@ -113,7 +123,7 @@ class BuyingPower:
             required = abs(exact(contract.value(order.quantity, self._price(order))))
         else:
             required = self._sold_option(order)
-        total = exact(sum((self._needed(*each, committed[each[0]], currency) for each in self._instruments()), ZERO))
+        total = exact(sum((self._needed(*each, currency) for each in committed), ZERO))
         return Need(currency, required, self._cash.available.get(currency, ZERO), total)
 
     def left(self) -> list[Need]:
@@ -121,11 +131,11 @@ class BuyingPower:
 
         Raises RequestRefused where a price is missing.
         """
-        works = {name: self._working(name, None) for name, _ in self._instruments()}
-        found = {currency for _, contract in self._instruments() for currency in (contract.settle, contract.base)}
+        committed = [(place, self._working(place, None)) for place in self._places()]
+        found = {currency for place, _ in committed for currency in (place.contract.settle, place.contract.base)}
         needs = []
         for currency in sorted(found | self._cash.available.keys()):
-            total = exact(sum((self._needed(*each, works[each[0]], currency) for each in self._instruments()), ZERO))
+            total = exact(sum((self._needed(*each, currency) for each in committed), ZERO))
             balance = self._cash.available.get(currency, ZERO)
             if total or balance:
                 needs.append(Need(currency, ZERO, balance, total))
@@ -133,7 +143,7 @@ class BuyingPower:
 
     def _sold_option(self, order: Intent) -> Decimal:
         """Nothing for an option that is held; what a short one needs is the venue's to say."""
-        held = sum((cell.now.quantity for _, cell in self._exposure.of(order.instrument_id)), ZERO)
+        held = sum((cell.now.quantity for cell in self._cells(order.instrument_id, order.position_side)), ZERO)
         if order.quantity > held:
             raise RequestRefused(
                 "the margin of options sold short is not measured", instrument_id=order.instrument_id, held=held,
@@ -145,24 +155,32 @@ class BuyingPower:
         price = order.price if order.price is not None else order.stop_px
         return self._prices.mark(order.instrument_id, MARKET_ORDER_RULE).price if price is None else price
 
-    def _instruments(self) -> Iterator[tuple[str, Contract]]:
-        found = {name: cell.contract for name, _, cell in self._exposure.all() if cell.contract is not None}
-        yield from sorted(found.items())
+    def _places(self) -> Iterator[_Place]:
+        found = {
+            (name, desk.position_side): cell.contract
+            for name, desk, cell in self._exposure.all()
+            if cell.contract is not None
+        }
+        yield from (_Place(*each, contract) for each, contract in sorted(found.items(), key=lambda item: item[0]))
 
-    def _working(self, instrument_id: str, own: Hold | None) -> _Sides:
-        """What works in an instrument, without what the order holds that is checked, its `own`."""
+    def _cells(self, instrument_id: str, position_side: PositionSide) -> list[Cell]:
+        return [cell for desk, cell in self._exposure.of(instrument_id) if desk.position_side is position_side]
+
+    def _working(self, place: _Place, own: Hold | None) -> _Sides:
+        """What works in a place, without what the order holds that is checked, its `own`."""
         works = _no_orders()
-        for _, cell in self._exposure.of(instrument_id):
+        for cell in self._cells(place.instrument_id, place.position_side):
             works[Side.BUY] = works[Side.BUY].plus(cell.buying, cell.buying_at)
             works[Side.SELL] = works[Side.SELL].plus(cell.selling, cell.selling_at)
-        if own is not None and own.instrument_id == instrument_id:
+        if own is not None and (own.instrument_id, own.position_side) == place[:2]:
             works[own.side] = works[own.side].plus(-own.quantity, -own.at_price)
         return works
 
-    def _needed(self, instrument_id: str, contract: Contract, works: _Sides, currency: str) -> Decimal:
-        """What working orders and the open position in an instrument need of a currency."""
+    def _needed(self, place: _Place, works: _Sides, currency: str) -> Decimal:
+        """What working orders and the open position in a place need of a currency."""
+        instrument_id, _, contract = place
         if contract.kind in (Kind.LINEAR, Kind.INVERSE):
-            return self._margin(instrument_id, contract, works) if contract.settle == currency else ZERO
+            return self._margin(place, works) if contract.settle == currency else ZERO
         needed = ZERO
         if contract.settle == currency:
             needed += self._value(instrument_id, contract, works[Side.BUY])
@@ -170,9 +188,10 @@ class BuyingPower:
             needed += works[Side.SELL].quantity
         return needed
 
-    def _margin(self, instrument_id: str, contract: Contract, works: _Sides) -> Decimal:
+    def _margin(self, place: _Place, works: _Sides) -> Decimal:
         """The initial margin of a contract: of what is open, and of the side of working orders that needs more."""
-        cells: list[Cell] = [cell for _, cell in self._exposure.of(instrument_id)]
+        instrument_id, position_side, contract = place
+        cells = self._cells(instrument_id, position_side)
         position = sum((cell.now.quantity for cell in cells), ZERO)
         cost = abs(sum((cell.now.cost for cell in cells), ZERO)) if position else ZERO
         adding, closing = (Side.BUY, Side.SELL) if position >= 0 else (Side.SELL, Side.BUY)

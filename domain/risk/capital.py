@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from domain.errors import RequestRefused
 from domain.risk.measures import Scope
-from domain.values import ZERO, Money, exact
+from domain.values import ZERO, Money, divide, exact
 
 UNKNOWN_RULE = "a capital to measure by"
 MISSING = "a capital: record a deposit or an opening balance of the account, or state its capital"
@@ -70,6 +70,17 @@ class EquityUsed(Struct, frozen=True, omit_defaults=True):
     def total(self) -> Decimal:
         """Capital and gain together."""
         return exact(self.capital + self.gain)
+
+    def fraction(self, amount: Decimal) -> Decimal:
+        """Return an amount as a fraction of it. Raises RequestRefused where it is not above zero."""
+        if not amount:
+            return ZERO
+        if self.total <= 0:
+            raise RequestRefused(
+                "equity above zero", equity=self.total, capital=self.capital, gain=self.gain, currency=self.currency,
+                capital_basis=self.basis,
+            )  # fmt: skip
+        return divide(amount, self.total)
 
 
 class Equity(Struct, frozen=True):

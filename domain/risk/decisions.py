@@ -18,6 +18,8 @@ from decimal import Decimal
 from functools import reduce
 from typing import assert_never
 
+from msgspec import UNSET
+
 from domain import names, values
 from domain.errors import InvalidInput, RequestRefused
 from domain.instrument import Kind
@@ -419,6 +421,7 @@ def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
                 report.key, report.strategy_id, report.instrument_id, report.exec_id, quantity=report.quantity,
                 released=released, transact_time=report.transact_time, cost=report.cost, gains=report.gains,
                 contract=report.contract, position_side=stated_leg(report.position_side),
+                transferred=report.transferred or UNSET,
             )  # fmt: skip
             return _with_breaches(risk, posted, abs(report.quantity), report.transact_time)
         case PostGains():

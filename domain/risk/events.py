@@ -196,6 +196,7 @@ class HoldPosted(Struct, frozen=True, gc=False, tag="HoldPosted"):
     gains: tuple[Money, ...] = ()
     contract: Contract | None = None
     position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
+    transferred: Decimal | UnsetType = UNSET  # of a transfer other than income: its cost, which is not paid
 
 
 class GainsPosted(Struct, frozen=True, gc=False, tag="GainsPosted"):

@@ -12,7 +12,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from domain.immutable import PersistentMap
 from domain.instrument import Contract
@@ -29,6 +30,12 @@ class Desk(NamedTuple):
     account_id: str
     strategy_id: str
     position_side: PositionSide = PositionSide.BOTH
+
+    def directions(self, longest: Decimal, shortest: Decimal) -> tuple[Decimal, Decimal]:
+        """What it adds to the long and to the short direction: a leg of hedge mode adds to its own alone."""
+        if self.position_side is PositionSide.BOTH:
+            return longest, shortest
+        return max(longest, ZERO), min(shortest, ZERO)
 
 
 class Hold(Struct, frozen=True, gc=False):
@@ -64,12 +71,15 @@ class Hold(Struct, frozen=True, gc=False):
 
 
 class Change(Struct, frozen=True, gc=False):
-    """The change by a booking, at the time it belongs to: signed quantity, cost, net gains by currency."""
+    """The change by a booking, at the time it belongs to: signed quantity, cost, net gains by currency; the cost of
+    what was transferred in without being paid for.
+    """
 
     at: datetime
     quantity: Decimal = ZERO
     cost: Decimal = ZERO
     gains: tuple[Money, ...] = ()
+    transferred: Decimal | UnsetType = UNSET
 
 
 class Holding(Struct, frozen=True, gc=False):
@@ -78,6 +88,12 @@ class Holding(Struct, frozen=True, gc=False):
     quantity: Decimal = ZERO
     cost: Decimal = ZERO
     gains: Mapping[str, Decimal] = {}
+    transferred: Decimal | UnsetType = UNSET  # at its cost, not paid for; not set: nothing
+
+    @property
+    def moved_in(self) -> Decimal:
+        """The cost of what was transferred in less out."""
+        return ZERO if self.transferred is UNSET else self.transferred
 
     def plus(self, change: Change) -> "Holding":
         """The holding with a change added."""
@@ -91,7 +107,10 @@ class Holding(Struct, frozen=True, gc=False):
                 else:
                     summed.pop(gain.currency, None)
             gains = summed
-        return Holding(exact(self.quantity + change.quantity), exact(self.cost + change.cost), gains)
+        transferred = self.transferred
+        if change.transferred is not UNSET:
+            transferred = exact(self.moved_in + change.transferred)
+        return Holding(exact(self.quantity + change.quantity), exact(self.cost + change.cost), gains, transferred)
 
 
 FLAT = Holding()
@@ -151,6 +170,11 @@ class Cell(Struct, frozen=True, gc=False):
     def widest(self) -> Decimal:
         """The larger of the two, unsigned."""
         return max(abs(self.longest), abs(self.shortest))
+
+    @property
+    def flat(self) -> "Cell":
+        """The cell with its working orders, and nothing held."""
+        return replace(self, now=FLAT, opening=FLAT)
 
     def with_held(
         self, side: Side, added: Decimal, orders: int, contract: Contract | None = None, *, at_price: Decimal = ZERO,
@@ -238,9 +262,8 @@ class Exposure(Struct, frozen=True, gc=False):
         contract = None
         for desk, cell in self.of(instrument_id):
             if strategy_id in (None, desk.strategy_id):
-                is_leg = desk.position_side is not PositionSide.BOTH
-                longest += max(cell.longest, ZERO) if is_leg else cell.longest
-                shortest += min(cell.shortest, ZERO) if is_leg else cell.shortest
+                directions = desk.directions(cell.longest, cell.shortest)
+                longest, shortest = longest + directions[0], shortest + directions[1]
                 contract = cell.contract or contract
         return exact(max(abs(longest), abs(shortest))), contract
 

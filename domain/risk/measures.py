@@ -21,15 +21,19 @@ class Measure(StrEnum):
     prices and the mark (`domain.risk.valuing`); one that brings the usage towards zero passes:
 
     MAX_POSITION: units, of each instrument; all strategies of the scope net. MAX_POSITION_NOTIONAL: the same in money.
-    MAX_NET_EXPOSURE: currency; the sum over instruments, longs less shorts.
+    MAX_NET_EXPOSURE: currency; the sum over what is held by coin and contract, longs less shorts.
 
     Of what is held, the worse of both sides; an order that only closes its strategy's position passes:
 
-    MAX_GROSS_EXPOSURE: currency; the sum over positions, unsigned. MAX_LEVERAGE: gross exposure / equity.
-    MAX_CONCENTRATION: the gross exposure in one asset (base) / equity. MAX_OPEN_ORDERS: working orders.
+    MAX_GROSS_EXPOSURE: currency; the sum of what is held by coin and contract, unsigned. MAX_LEVERAGE: gross exposure /
+    equity. MAX_CONCENTRATION: the gross exposure in one asset / equity. MAX_OPEN_ORDERS: working orders.
     MAX_ORDERS_PER_SECOND, MAX_ORDERS_PER_MINUTE: orders and replacements let through in the second or minute up to it.
     MAX_DAILY_LOSS: currency; realized and unrealized since the trading day began, net of fees and funding.
     MAX_DRAWDOWN: a fraction; the fall of the scope's gains since their highest, of the account's equity at that time.
+
+    These four count each coin of an account, and each leg of its contracts, net over its strategies: spot positions,
+    what crosses were paid with, fees, and cash where the scope is a whole account or an asset of it. Base currency is
+    cash, and so is the currency of the measure (`domain.risk.coins`).
 
     Equity is that of the whole account, or of the firm: `domain.risk.capital`.
 
@@ -80,6 +84,11 @@ class Measure(StrEnum):
         return self in _OF_EQUITY
 
     @property
+    def is_exposure(self) -> bool:
+        """Whether it measures the size of what is held by coin."""
+        return self in _EXPOSURES
+
+    @property
     def spans_instruments(self) -> bool:
         """Whether the marks of everything held are needed."""
         return self in _SPANNING
@@ -91,6 +100,9 @@ _MONEY = {
 }  # fmt: skip
 _COUNTS = {Measure.MAX_OPEN_ORDERS, Measure.MAX_ORDERS_PER_SECOND, Measure.MAX_ORDERS_PER_MINUTE}
 _OF_EQUITY = {Measure.MAX_LEVERAGE, Measure.MAX_CONCENTRATION, Measure.MAX_DRAWDOWN}
+_EXPOSURES = {
+    Measure.MAX_NET_EXPOSURE, Measure.MAX_GROSS_EXPOSURE, Measure.MAX_LEVERAGE, Measure.MAX_CONCENTRATION,
+}  # fmt: skip
 _SPANNING = _OF_EQUITY | {Measure.MAX_NET_EXPOSURE, Measure.MAX_GROSS_EXPOSURE, Measure.MAX_DAILY_LOSS}
 _CLOSING_PASSES = _COUNTS | _OF_EQUITY | {Measure.MAX_GROSS_EXPOSURE, Measure.MAX_DAILY_LOSS}
 _HELD = _SPANNING | {Measure.MAX_POSITION, Measure.MAX_POSITION_NOTIONAL}
@@ -119,6 +131,10 @@ class Scope(Struct, frozen=True):
             and (self.venue is None or self.venue == venue_of(instrument_id))
             and self.asset in (None, asset)
         )
+
+    def of_instrument(self, instrument_id: str) -> "Scope":
+        """Return the scope narrowed to one instrument."""
+        return Scope(self.strategy_id, instrument_id, self.venue, self.asset)
 
 
 ANYWHERE = Scope()

@@ -8,6 +8,7 @@ from functools import partial
 from domain.errors import RequestRefused
 from domain.marks import MARK_AGE_MAX, MILLISECOND, MarkSeen, Prices
 from domain.risk.capital import CapitalBasis, Equity, EquityUsed, ScopeHigh
+from domain.risk.coins import by_account
 from domain.risk.events import (
     AssessmentMissed,
     AssessmentResumed,
@@ -71,10 +72,13 @@ def assessed(risk: Risk, request: AssessMarks) -> tuple[RiskEvent, ...]:
     def meter(state: Risk) -> Meter:
         at = request.transact_time
         prices = Prices(
-            request.marks, at, age_max, state.conversions, others=partial(state.traded_pairs, request.funds)
+            request.marks, at, age_max, state.conversions,
+            others=partial(state.traded_pairs, request.funds, request.wallets),
+        )  # fmt: skip
+        capital, wallets = state.capital(request.funds), by_account(request.wallets)
+        return Meter(
+            state.exposure, prices, capital, day_from, opening_marks=state.opening_marks, at=at, wallets=wallets
         )
-        capital = state.capital(request.funds)
-        return Meter(state.exposure, prices, capital, day_from, opening_marks=state.opening_marks, at=at)
 
     events: list[RiskEvent] = []
     if request.capital is not None:

@@ -8,6 +8,7 @@ from domain.marks import Prices
 from domain.order import ExecInst
 from domain.risk.buying_power import BuyingPower, Cash
 from domain.risk.capital import EquityUsed
+from domain.risk.coins import by_account
 from domain.risk.events import DayOpened, HoldAdjusted, HoldPlaced, HoldRefused, LimitCheck, LimitSet, Mode, RiskEvent
 from domain.risk.exposure import Hold, day_of
 from domain.risk.measures import Measure
@@ -38,7 +39,7 @@ def checked(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...
 
     def pairs() -> dict[str, Contract]:
         own = {order.instrument_id: order.contract} if order.contract.kind is Kind.SPOT else {}
-        return risk.traded_pairs(request.funds) | own
+        return risk.traded_pairs(request.funds, request.wallets) | own
 
     def fresh() -> Prices:
         return Prices(marks, request.transact_time, age_max, risk.conversions, others=pairs)
@@ -50,7 +51,7 @@ def checked(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...
     prices = fresh()
     meter = Meter(
         risk.exposure, prices, risk.capital(request.funds), day_from, opening_marks=risk.opening_marks,
-        at=request.transact_time,
+        at=request.transact_time, wallets=by_account(request.wallets),
     )  # fmt: skip
     result = _check(risk, meter, order, request=request, limits=limits)
     return (*opened, _decision(order, request, meter, result=result, hold=hold))
@@ -67,7 +68,10 @@ def _intent(request: PlaceHold | AdjustHold, hold: Hold | None) -> Intent:
 
 def _sorted_limits(risk: Risk, order: Intent) -> list[LimitSet]:
     """The limits that cover an order, as they were set, those of a mark's age last, when all used marks are known."""
-    limits = list(risk.limits_over(order.strategy_id, order.instrument_id, order.contract.base))
+    contract = order.contract
+    limits = list(risk.limits_over(order.strategy_id, order.instrument_id, contract.base))
+    if contract.kind is Kind.SPOT:
+        limits += risk.limits_of_payment(order.strategy_id, order.instrument_id, contract.base, contract.quote)
     return sorted(limits, key=lambda limit: limit.measure is Measure.MAX_MARK_AGE)
 
 

@@ -9,6 +9,7 @@ from domain.instrument import Contract
 from domain.order import OrderKey, OrderTerms
 from domain.risk.buying_power import Cash
 from domain.risk.capital import Funds
+from domain.risk.coins import Wallet
 from domain.risk.dead_man import ArmDeadManSwitch, DisarmDeadManSwitch, FireDeadManSwitch
 from domain.risk.events import LimitStatus, Mode
 from domain.risk.exposure import Change
@@ -92,7 +93,8 @@ class StateCapital(Struct, frozen=True, tag="StateCapital"):
 class AssessMarks(Struct, frozen=True):
     """Check what is held at new marks, without an order. A `capital` is stated first, as `StateCapital` does.
 
-    The ledger fills in `funds`, the capital on record, where a limit measures by it.
+    The ledger fills in `funds`, the capital on record, and `wallets`, the cash of the accounts, where a limit measures
+    by them.
     """
 
     account_id: str
@@ -100,12 +102,13 @@ class AssessMarks(Struct, frozen=True):
     transact_time: datetime
     capital: Money | None = None
     funds: Funds | None = None
+    wallets: tuple[Wallet, ...] = ()
 
 
 class PlaceHold(Struct, frozen=True):
     """Check an order and hold its quantity. `mark` is the newest of its instrument, `marks` those of others.
 
-    The ledger fills in `cash`, the account's balances, where a limit is of them.
+    The ledger fills in `cash`, the account's balances, and `wallets`, its cash, where a limit is of them.
     """
 
     key: OrderKey
@@ -116,6 +119,7 @@ class PlaceHold(Struct, frozen=True):
     marks: tuple[Mark, ...] = ()
     funds: Funds | None = None
     cash: Cash | None = None
+    wallets: tuple[Wallet, ...] = ()
 
 
 class AdjustHold(Struct, frozen=True):
@@ -130,6 +134,7 @@ class AdjustHold(Struct, frozen=True):
     marks: tuple[Mark, ...] = ()
     funds: Funds | None = None
     cash: Cash | None = None
+    wallets: tuple[Wallet, ...] = ()
 
 
 class PostHold(Struct, frozen=True, gc=False):
@@ -146,6 +151,7 @@ class PostHold(Struct, frozen=True, gc=False):
     gains: tuple[Money, ...] = ()
     contract: Contract | None = None
     position_side: PositionSide = PositionSide.BOTH
+    transferred: Decimal = ZERO
 
 
 class PostGains(Struct, frozen=True):

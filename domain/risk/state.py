@@ -1,7 +1,7 @@
 """The risk state of an account or of the firm: limits and their usage, folded from `domain.risk.events`."""
 
 from bisect import insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import assert_never
@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from domain.instrument import Contract, Kind
 from domain.order import OrderKey
-from domain.risk import dead_man
+from domain.risk import coins, dead_man
 from domain.risk.capital import Capital, CapitalBasis, Equity, Funds, Statement
+from domain.risk.coins import Wallet
 from domain.risk.dead_man import Switches
 from domain.risk.events import (
     FIRM,
@@ -183,7 +184,7 @@ class Risk(Struct, frozen=True, gc=False):
 
     def marks_needed(
         self, strategy_id: str, instrument_id: str, asset: str | None, *, is_at_market: bool, quote: str = "",
-        funds: Funds | None = None,
+        funds: Funds | None = None, wallets: Iterable[Wallet] = (),
     ) -> set[str]:  # fmt: skip
         """The instruments whose marks the check of an order may need: its own, all held, those to convert by.
 
@@ -191,7 +192,8 @@ class Risk(Struct, frozen=True, gc=False):
         """
         needed = {instrument_id} if is_at_market else set()
         beside = [shadow.limit for shadow in self.shadows_over(strategy_id, instrument_id, asset)]
-        for limit in (*self.limits_over(strategy_id, instrument_id, asset), *beside):
+        paid_in = self.limits_of_payment(strategy_id, instrument_id, asset, quote)
+        for limit in (*self.limits_over(strategy_id, instrument_id, asset), *paid_in, *beside):
             if limit.measure in _OF_THE_ORDERS_MARK:
                 needed.add(instrument_id)
             if limit.measure.is_money:
@@ -199,17 +201,33 @@ class Risk(Struct, frozen=True, gc=False):
             if limit.measure is Measure.BUYING_POWER:
                 needed |= self.unpriced()
             if limit.measure.spans_instruments:
-                needed |= {instrument_id} | self.marks_needed_to_assess(funds)
+                needed |= {instrument_id} | self.marks_needed_to_assess(funds, wallets)
             elif limit.measure.is_money and limit.currency != quote:
-                needed |= self.traded_pairs(funds).keys()
+                needed |= self.traded_pairs(funds, wallets).keys()
         return needed
 
-    def traded_pairs(self, funds: Funds | None = None) -> dict[str, Contract]:
-        """The spot instruments to convert currencies by where no named one does: held, working, or of what is paid in.
+    def limits_of_payment(
+        self, strategy_id: str, instrument_id: str, asset: str | None, quote: str
+    ) -> Iterator[LimitSet]:
+        """The limits of exposure to the coin that an order in a pair is paid with; it moves that coin as well."""
+        return (
+            limit
+            for limit in self.active
+            if limit.measure.is_exposure
+            and limit.scope.asset == quote != asset
+            and limit.scope.covers(strategy_id, instrument_id, quote)
+        )
+
+    def traded_pairs(self, funds: Funds | None = None, wallets: Iterable[Wallet] = ()) -> dict[str, Contract]:
+        """The spot instruments to convert currencies by where no named one does: held, working, or of coins that were
+        paid in or moved otherwise.
 
         These are of what has been traded or ordered before.
         """
         paid_in = {money.currency for money in funds.paid_in} if funds is not None else set()
+        if self.needs_wallets:
+            paid_in |= {money.currency for wallet in wallets for money in wallet.coins}
+            paid_in |= {money.currency for _, _, cell in self.exposure.all() for money in coins.paid(cell)}
         return {
             instrument_id: cell.contract
             for instrument_id, _, cell in self.exposure.all()
@@ -217,6 +235,11 @@ class Risk(Struct, frozen=True, gc=False):
             and cell.contract.kind is Kind.SPOT
             and (cell.orders or cell.now.quantity or cell.contract.base in paid_in)
         }
+
+    @property
+    def needs_wallets(self) -> bool:
+        """Whether a limit that is checked is of what is held by coin."""
+        return any(limit.measure.is_exposure for limit in self.checked)
 
     @property
     def needs_cash(self) -> bool:
@@ -231,14 +254,14 @@ class Risk(Struct, frozen=True, gc=False):
             if (cell.buying and not cell.buying_at) or (cell.selling and not cell.selling_at)
         }
 
-    def marks_needed_to_assess(self, funds: Funds | None = None) -> set[str]:
+    def marks_needed_to_assess(self, funds: Funds | None = None, wallets: Iterable[Wallet] = ()) -> set[str]:
         """The instruments whose marks monitoring needs: held now or at the day's opening, and those to convert by."""
         held = {
             instrument_id
             for instrument_id, _, cell in self.exposure.all()
             if cell.orders or cell.now.quantity or cell.opening.quantity
         }
-        return held | self.conversions.keys() | self.traded_pairs(funds).keys()
+        return held | self.conversions.keys() | self.traded_pairs(funds, wallets).keys()
 
     @property
     def is_marked(self) -> bool:
@@ -431,7 +454,7 @@ def _with_gains(risk: Risk, event: GainsPosted) -> Risk:
 
 def _with_posting(risk: Risk, event: HoldPosted) -> Risk:
     desk = Desk(event.key.account_id, event.strategy_id, leg_of(event.position_side))
-    change = Change(event.transact_time, event.quantity, event.cost, event.gains)
+    change = Change(event.transact_time, event.quantity, event.cost, event.gains, transferred=event.transferred)
     exposure = risk.exposure.with_posting(
         event.key,
         event.released,

@@ -5,9 +5,10 @@ an option its premium in settlement currency. Positions are valued at marks; eac
 price and the mark, of inverse contracts at the mark; an order as `domain.risk.valuing` says.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import NamedTuple, assert_never
 
 from domain.errors import RequestRefused
@@ -15,11 +16,13 @@ from domain.instrument import Contract, Kind
 from domain.marks import Prices
 from domain.order import OrderKey, OrderTerms
 from domain.risk.capital import Capital, EquityUsed
+from domain.risk.coins import Held, Part, Sum, Wallet, by_holding, cash_parts, moved, of_asset, paid
 from domain.risk.exposure import Cell, Desk, Exposure, Hold
 from domain.risk.measures import ANYWHERE, WINDOWS, Measure, Scope
 from domain.risk.valuing import VALUING_MARK_AGE_MAX, Valuation, own_price, valuation
 from domain.values import ONE, ZERO, PositionSide, Side, divide, exact
 
+NO_WALLETS: Mapping[str, Wallet] = MappingProxyType({})
 MARKET_ORDER_RULE = "a market order has a mark to value it by"
 
 
@@ -120,28 +123,12 @@ class Usage(NamedTuple):
         return self.is_signed and abs(self.with_order) <= abs(self.used) and self.with_order * self.used >= 0
 
 
-def _with_asset(scope: Scope, asset: str) -> Scope:
-    return Scope(scope.strategy_id, scope.instrument_id, scope.venue, asset)
-
-
-def _with_instrument(scope: Scope, instrument_id: str) -> Scope:
-    return Scope(scope.strategy_id, instrument_id, scope.venue, scope.asset)
+def _every_desk(desk: Desk) -> bool:
+    return True
 
 
 def _widest(sides: tuple[Decimal, Decimal]) -> Decimal:
     return max(abs(sides[0]), abs(sides[1]))
-
-
-def _fraction(amount: Decimal, equity: EquityUsed) -> Decimal:
-    """An amount as a fraction of equity. Raises RequestRefused where that is not above zero."""
-    if not amount:
-        return ZERO
-    if equity.total <= 0:
-        raise RequestRefused(
-            "equity above zero", equity=equity.total, capital=equity.capital, gain=equity.gain,
-            currency=equity.currency, capital_basis=equity.basis,
-        )  # fmt: skip
-    return divide(amount, equity.total)
 
 
 class Meter(NamedTuple):
@@ -156,6 +143,7 @@ class Meter(NamedTuple):
     day_from: datetime
     opening_marks: Mapping[str, tuple[datetime, Decimal]]
     at: datetime
+    wallets: Mapping[str, Wallet] = NO_WALLETS
 
     def usage(
         self, measure: Measure, scope: Scope, currency: str | None, order: Intent, window: tuple[datetime, ...] = ()
@@ -184,7 +172,7 @@ class Meter(NamedTuple):
             case Measure.MAX_POSITION_NOTIONAL:
                 return self._position_notional(scope, currency, order)
             case Measure.MAX_NET_EXPOSURE:
-                return self._net(scope, currency, order)
+                return self._net_exposure(scope, currency or "", order)
             case Measure.MAX_GROSS_EXPOSURE | Measure.MAX_LEVERAGE | Measure.MAX_CONCENTRATION:
                 return self._gross_usage(measure, scope, currency, order)
             case Measure.MAX_DAILY_LOSS:
@@ -214,23 +202,21 @@ class Meter(NamedTuple):
                 return {name: self.exposure.widest(scope.strategy_id, name)[0] for name in self._instruments(scope)}
             case Measure.MAX_POSITION_NOTIONAL:
                 return {
-                    name: _widest(self._sides(_with_instrument(scope, name), currency or ""))
+                    name: self._widest_position(scope.of_instrument(name), currency or "")
                     for name in self._instruments(scope)
                 }
             case Measure.MAX_NET_EXPOSURE:
-                return {"": _widest(self._sides(scope, currency or ""))}
+                return {"": _widest(self._net_sides(scope, currency or ""))}
             case Measure.MAX_GROSS_EXPOSURE:
-                return {"": self._gross(scope, currency or "")}
+                return {"": sum(self._gross(scope, currency or "").values(), ZERO)}
             case Measure.MAX_LEVERAGE:
                 equity = self.equity()
-                return {"": _fraction(self._gross(scope, equity.currency), equity)}
+                return {"": equity.fraction(sum(self._gross(scope, equity.currency).values(), ZERO))}
             case Measure.MAX_CONCENTRATION:
                 equity = self.equity()
-                assets = {cell.contract.base for _, _, cell in self._cells(scope) if cell.contract}
-                return {
-                    asset: _fraction(self._gross(_with_asset(scope, asset), equity.currency), equity)
-                    for asset in sorted(assets)
-                }
+                sizes = self._gross(scope, equity.currency)
+                assets = sorted({held.asset for held in sizes})
+                return {asset: equity.fraction(of_asset(asset, sizes)) for asset in assets}
             case Measure.MAX_DAILY_LOSS:
                 return {"": max(-self.day_gain(scope, currency or ""), ZERO)}
             case Measure.MAX_DRAWDOWN:
@@ -381,48 +367,164 @@ class Meter(NamedTuple):
         return Usage(exact(used), exact(used + sign * order.added), is_signed=True)
 
     def _position_notional(self, scope: Scope, currency: str | None, order: Intent) -> Usage:
-        return self._net(_with_instrument(scope, order.instrument_id), currency, order)
-
-    def _net(self, scope: Scope, currency: str | None, order: Intent) -> Usage:
-        used = self._side(self._sides(scope, currency or ""), order)
+        """As `_position` in money: the other leg of hedge mode gives no room."""
+        sides = self._sides(scope.of_instrument(order.instrument_id), currency or "", order.counts)
+        used = self._side(sides, order)
         added = self._added(order, currency or "")
         return Usage(used, exact(used + self._side(added[1], order) - self._side(added[0], order)), is_signed=True)
 
+    def _widest_position(self, scope: Scope, currency: str) -> Decimal:
+        """As `Exposure.widest` in money, of one instrument."""
+        longest = shortest = ZERO
+        for name, desk, cell in self._cells(scope):
+            directions = desk.directions(*self._sides_of(name, desk, cell, currency))
+            longest, shortest = longest + directions[0], shortest + directions[1]
+        return exact(_widest((longest, shortest)))
+
+    def _net_exposure(self, scope: Scope, currency: str, order: Intent) -> Usage:
+        """The net exposure with all working orders filled that move it the way the order does."""
+        before, after = self._order_parts(scope, order, currency)
+        change = exact(moved(after, order.side) - moved(before, order.side))
+        up, down = self._net_sides(scope, currency)
+        used = down if change < 0 or (not change and order.side is Side.SELL) else up
+        return Usage(used, exact(used + change), is_signed=True)
+
     def _gross_usage(self, measure: Measure, scope: Scope, currency: str | None, order: Intent) -> Usage:
-        if measure is Measure.MAX_CONCENTRATION:
-            scope = _with_asset(scope, order.contract.base)
         equity = None if measure is Measure.MAX_GROSS_EXPOSURE else self.equity()
         wanted = currency or "" if equity is None else equity.currency
-        used = self._gross(scope, wanted)
-        before, then = self._added(order, wanted)
-        with_order = exact(used + _widest(then) - _widest(before))
+        sums = by_holding(self._parts(scope, wanted))
+        sizes = self._sizes(sums, wanted)
+        before, after = self._order_parts(scope, order, wanted)
+        for part in before:
+            sums[part.held] = sums.get(part.held, Sum()).plus(part, -1)
+        for part in after:
+            sums[part.held] = sums.get(part.held, Sum()).plus(part)
+        changed = {part.held for part in (*before, *after)}
+        then = sizes | self._sizes({held: sums[held] for held in changed}, wanted)
+        if measure is Measure.MAX_CONCENTRATION:
+            assets = sorted({held.asset for held in changed} or {order.contract.base})
+            pairs = [(of_asset(asset, sizes), of_asset(asset, then)) for asset in assets]
+            grown = [pair for pair in pairs if pair[1] > pair[0]] or pairs
+            used, with_order = max(grown, key=lambda pair: pair[1])
+        else:
+            used, with_order = (exact(sum(each.values(), ZERO)) for each in (sizes, then))
         if equity is None:
             return Usage(used, with_order)
-        return Usage(_fraction(used, equity), _fraction(with_order, equity))
+        return Usage(equity.fraction(used), equity.fraction(with_order))
 
     def _side(self, sides: tuple[Decimal, Decimal], order: Intent) -> Decimal:
         return sides[0] if order.side is Side.BUY else sides[1]
 
+    def _with_order(self, order: Intent) -> "Meter":
+        hold = Hold(order.strategy_id, order.instrument_id, order.side, order.quantity, price=self.own_price(order))
+        return self._replace(exposure=self.exposure.with_hold(order.key, hold, order.contract))
+
     def _added(self, order: Intent, currency: str) -> tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]]:
         """Both sides of the order's cell, without the order and with it."""
-        name, desk = order.instrument_id, order.desk
-        hold = Hold(order.strategy_id, name, order.side, order.quantity, price=self.own_price(order))
-        then = self._replace(exposure=self.exposure.with_hold(order.key, hold, order.contract))
+        name, desk, then = order.instrument_id, order.desk, self._with_order(order)
         return (
             self._sides_of(name, desk, self.exposure.cell(desk, name), currency),
             then._sides_of(name, desk, then.exposure.cell(desk, name), currency),
         )
 
-    def _gross(self, scope: Scope, currency: str) -> Decimal:
-        sides = (self._sides_of(name, desk, cell, currency) for name, desk, cell in self._cells(scope))
-        return exact(sum((_widest(each) for each in sides), ZERO))
+    def _order_parts(self, scope: Scope, order: Intent, currency: str) -> tuple[list[Part], list[Part]]:
+        """The parts of the order's cell, without the order and with it."""
+        name, desk, then = order.instrument_id, order.desk, self._with_order(order)
+        cells = (self.exposure.cell(desk, name), then.exposure.cell(desk, name))
+        before, after = (
+            [*meter._parts_of(name, desk, cell, currency)] for meter, cell in zip((self, then), cells, strict=True)
+        )
+        return [each for each in before if each.is_of(scope.asset)], [each for each in after if each.is_of(scope.asset)]
 
-    def _sides(self, scope: Scope, currency: str) -> tuple[Decimal, Decimal]:
+    def _parts(self, scope: Scope, currency: str) -> Iterator[Part]:
+        """What is held in a scope, by cell and coin; of whole accounts their cash too."""
+        for name, desk, cell in self._cells(Scope(scope.strategy_id, scope.instrument_id, scope.venue)):
+            yield from (each for each in self._parts_of(name, desk, cell, currency) if each.is_of(scope.asset))
+        if scope.strategy_id is None and scope.instrument_id is None and scope.venue is None:
+            for part in cash_parts(self.wallets):
+                if part.is_of(scope.asset) and not self._is_cash(part.held.account_id, part.held.asset, currency):
+                    yield part
+
+    def _parts_of(self, name: str, desk: Desk, cell: Cell, currency: str) -> Iterator[Part]:
+        """What one cell holds: its coins, with what its working orders would move of both, or its contract."""
+        contract, account_id = cell.contract, desk.account_id
+        bought = sold = ZERO
+        if contract is None or contract.kind is not Kind.SPOT:
+            value = self._worth(cell.now.quantity, name, contract, currency)
+            longest, shortest = self._sides_of(name, desk, cell, currency)
+            if contract is not None:
+                held = Held(account_id, contract.base, name, desk.position_side)
+                yield Part(held, ZERO, value, if_bought=exact(longest - value), if_sold=exact(shortest - value))
+        else:
+            if cell.orders:
+                flat = cell.flat
+                bought, sold = self._sides_of(name, desk, flat, currency)
+            if not self._is_cash(account_id, contract.base, currency):
+                yield Part(Held(account_id, contract.base), cell.now.quantity, if_bought=bought, if_sold=sold)
+            if cell.orders and not self._is_cash(account_id, contract.quote, currency, is_paid=True):
+                yield Part(Held(account_id, contract.quote), if_bought=-bought, if_sold=-sold)
+        for money in paid(cell) if account_id in self.wallets else ():
+            if not self._is_cash(account_id, money.currency, currency):
+                yield Part(Held(account_id, money.currency), money.amount)
+
+    def _is_cash(self, account_id: str, coin: str, currency: str, *, is_paid: bool = False) -> bool:
+        """Whether a coin is no exposure; where an account's base currency is not known, what it pays with is none."""
+        wallet = self.wallets.get(account_id)
+        return coin == currency or (is_paid if wallet is None else coin == wallet.base_currency)
+
+    def _gross(self, scope: Scope, currency: str) -> dict[Held, Decimal]:
+        return self._sizes(by_holding(self._parts(scope, currency)), currency)
+
+    def _sizes(self, sums: Mapping[Held, Sum], currency: str) -> dict[Held, Decimal]:
+        """The size of each holding, unsigned, with the working orders that widen it most."""
+        pairs = self._pairs(currency)
+        return {held: each.widest(self._coin_worth(held, each.units, pairs, currency)) for held, each in sums.items()}
+
+    def _net_sides(self, scope: Scope, currency: str) -> tuple[Decimal, Decimal]:
+        """The net exposure with the working orders that raise it, and with those that lower it."""
+        pairs = self._pairs(currency)
+        net = ZERO
+        for held, each in by_holding(self._parts(scope, currency)).items():
+            net += each.value + self._coin_worth(held, each.units, pairs, currency)
+        up = down = ZERO
+        for name, desk, cell in self._cells(Scope(scope.strategy_id, scope.instrument_id, scope.venue)):
+            own = [each for each in self._parts_of(name, desk, cell, currency) if each.is_of(scope.asset)]
+            for side in Side if cell.orders else ():
+                change = moved(own, side)
+                up, down = up + max(change, ZERO), down + min(change, ZERO)
+        return exact(net + up), exact(net + down)
+
+    def _pairs(self, currency: str) -> dict[tuple[str, str], tuple[str, str]]:
+        """The pair that prices each coin of an account, and its quote: with a fresh mark, rather in the currency."""
+        found: dict[tuple[str, str], tuple[bool, bool, str, str]] = {}
+        for name, desk, cell in self.exposure.all():
+            contract = cell.contract
+            if contract is not None and contract.kind is Kind.SPOT:
+                rank = (not self.prices.has_fresh(name), contract.quote != currency, name, contract.quote)
+                at = (desk.account_id, contract.base)
+                found[at] = min(found.get(at, rank), rank)
+        return {at: (name, quote) for at, (_, _, name, quote) in found.items()}
+
+    def _coin_worth(
+        self, held: Held, units: Decimal, pairs: Mapping[tuple[str, str], tuple[str, str]], currency: str
+    ) -> Decimal:
+        if not units:
+            return ZERO
+        pair = pairs.get((held.account_id, held.asset))
+        if pair is None:
+            return self.prices.convert(units, held.asset, currency)
+        name, quote = pair
+        return self.prices.convert(exact(units * self.prices.price(name)), quote, currency)
+
+    def _sides(
+        self, scope: Scope, currency: str, counts: Callable[[Desk], bool] = _every_desk
+    ) -> tuple[Decimal, Decimal]:
         """What is held with all working buys filled and no sell, and the other way round; the sum, signed."""
         longest = shortest = ZERO
         for name, desk, cell in self._cells(scope):
-            sides = self._sides_of(name, desk, cell, currency)
-            longest, shortest = longest + sides[0], shortest + sides[1]
+            if counts(desk):
+                sides = self._sides_of(name, desk, cell, currency)
+                longest, shortest = longest + sides[0], shortest + sides[1]
         return exact(longest), exact(shortest)
 
     def _sides_of(self, instrument_id: str, desk: Desk, cell: Cell, currency: str) -> tuple[Decimal, Decimal]:

@@ -3,19 +3,23 @@
 A `Closing` is one moment with the newest marks not after it (only those young enough) and the rates they give.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from domain.instrument import Contract
+from domain.instrument import Contract, Kind
 from domain.values import Mark, exact
 from projections.analytics.conversion import Converter, is_fresh
 from projections.analytics.valuation import mark_of, value
-from projections.models.daily_sums import CONTRACT
-from projections.storage.tables import POSITION, AnyRow, Row
+from projections.models.daily_sums import CONTRACT, added
+from projections.storage.tables import POSITION, AnyRow, Row, contract_of
 
 HELD = ("quantity", "cost")
+OTHER_FEES = "other_fees"
+MOVING = ("quantity", "cost", "realized", "rounding", "fee_cost", "fees_settle", "funding", "income", "transferred")
+LEGS = (*MOVING, OTHER_FEES)
+_FUTURES = (Kind.LINEAR.value, Kind.INVERSE.value, None)
 
 
 class Closing(NamedTuple):
@@ -37,10 +41,12 @@ def closing(
     pairs: Mapping[str, Contract],
     age_max: timedelta,
     equals: Sequence[tuple[str, str]] = (),
+    *,
+    own: Mapping[str, Contract] | None = None,
 ) -> Closing:
-    """Return the closing of a moment, from the newest marks not after it."""
+    """Return the closing of a moment, from the newest marks not after it; coins are priced by `own` pairs first."""
     fresh = {name: mark for name, mark in marks.items() if is_fresh(mark, at, age_max)}
-    rates = Converter(pairs, marks, at=at, age_max=age_max, equals=equals)
+    rates = Converter(pairs, marks, at=at, age_max=age_max, equals=equals, own=own or {})
     return Closing(at, fresh, rates, frozenset(marks.keys() - fresh.keys()))
 
 
@@ -64,9 +70,18 @@ def held_at_closes(sums: Sequence[AnyRow], count: int, names: Sequence[str] = HE
         yield list(held.values())
 
 
-def _plus(before: Row | None, row: AnyRow, name: str) -> Decimal:
-    added: Decimal = row[name]
-    return added if before is None else exact(before[name] + added)
+def _plus(before: Row | None, row: AnyRow, name: str) -> Any:
+    if before is None:
+        return row[name]
+    if name == OTHER_FEES:
+        return added((before[name], row[name])) if row[name] else before[name]
+    return exact(before[name] + row[name])
+
+
+def own_pairs(rows: Iterable[AnyRow]) -> dict[str, Contract]:
+    """Return the spot instruments among rows of positions: the pairs that these coins are traded in."""
+    found = {row["instrument_id"]: contract_of(row) for row in rows if row["kind"] == Kind.SPOT}
+    return {instrument_id: contract for instrument_id, contract in found.items() if contract is not None}
 
 
 def worth(row: AnyRow, close: Closing) -> Decimal | None:
@@ -78,6 +93,20 @@ def unrealized(row: AnyRow, close: Closing) -> Decimal | None:
     """Return the position's value less its cost; zero where quantity and cost are zero, None without a mark."""
     found = worth(row, close)
     return None if found is None else exact(found - row["cost"])
+
+
+def is_future(position: AnyRow) -> bool:
+    """Whether trading the instrument moves no money but fees until the position is closed."""
+    return position["kind"] in _FUTURES
+
+
+def settled(position: AnyRow) -> Decimal:
+    """Return the position's net cash flow in settlement currency, fees included; see `holdings.balances.moved_by`."""
+    moved = position["realized"] + position["rounding"] - position["fee_cost"] + position["funding"]
+    moved -= position["fees_settle"]
+    if not is_future(position):
+        moved += position["transferred"] + position["income"] - position["cost"]
+    return exact(cast(Decimal, moved))
 
 
 def converted(amount: Decimal | None, held_in: str | None, wanted: str, close: Closing) -> Decimal | None:

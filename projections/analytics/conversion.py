@@ -3,7 +3,11 @@
 A step sells base for quote at a pair's mark, or quote for base at its inverse. Of all paths over usable marks the one
 with the fewest steps is used, of equally short ones the first by its pairs' names. A pair whose mark is missing or
 older than allowed is not used; where no path is left, the rate names the pairs that would have made one. Currencies
-are equal (a stablecoin and its dollar) only where `equals` states it.
+are equal (a stablecoin and its dollar) only where `equals` states it, and then they are, under any pairs.
+
+A coin that is traded in pairs of its `own` has its price from these, of several from the one with the shortest path;
+from other pairs only where these do not lead to the wanted currency. So a coin has one price in a statement, and that
+of the pair it is traded in.
 
 A rate is a fraction, so a product of inverses is exact: an amount is rounded once, ROUND_HALF_EVEN at 18 places, and
 the remainder is returned as a fraction.
@@ -13,15 +17,17 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from types import MappingProxyType
 from typing import NamedTuple, TypedDict
 
 from domain.instrument import Contract
-from domain.marks import edges_of, shortest_path
+from domain.marks import PairPath, edges_of, shortest_path
 from domain.values import EARLIEST, ONE, PLACES_MAX, Mark, exact
 
 STEPS_MAX = 4
 PARITY = "="  # stands for the pair of two currencies that count as equal
 _SCALE = 10**PLACES_MAX
+_NO_PAIRS: Mapping[str, Contract] = MappingProxyType({})
 
 
 class Step(NamedTuple):
@@ -142,12 +148,21 @@ class Converter:
         at: datetime | None = None,
         age_max: timedelta | None = None,
         equals: Iterable[tuple[str, str]] = (),
+        own: Mapping[str, Contract] = _NO_PAIRS,
     ) -> None:
         self._marks = marks
         self._at = at
         self._age_max = age_max
-        named = [(instrument_id, contract.base, contract.quote) for instrument_id, contract in pairs.items()]
-        self._edges = edges_of((*named, *((f"{one}{PARITY}{other}", one, other) for one, other in equals)))
+        named = [(instrument_id, pair.base, pair.quote) for instrument_id, pair in {**pairs, **own}.items()]
+        parities = [(f"{one}{PARITY}{other}", one, other) for one, other in equals]
+        edges = edges_of((*named, *parities))
+        self._edges = {name: sorted(others, key=_is_pair) for name, others in edges.items()} if parities else edges
+        self._parities = edges_of(parities)
+        self._ends = {name: ends for name, *ends in (*named, *parities)}
+        self._own: dict[str, list[str]] = {}
+        self._quotes = {instrument_id: pair.quote for instrument_id, pair in own.items()}
+        for instrument_id, pair in sorted(own.items()):
+            self._own.setdefault(pair.base, []).append(instrument_id)
         self._rates: dict[tuple[str, str], Rate] = {}
 
     def rate(self, held_in: str, wanted: str) -> Rate:
@@ -156,14 +171,63 @@ class Converter:
             known = self._rates[held_in, wanted] = self._found(held_in, wanted)
         return known
 
+    def is_equal(self, one: str, other: str) -> bool:
+        """Whether two currencies are one, or taken as equal."""
+        return one == other or shortest_path(self._parities, one, other, STEPS_MAX) is not None
+
     def _found(self, held_in: str, wanted: str) -> Rate:
+        path: PairPath | None
+        if self._parities and (path := shortest_path(self._parities, held_in, wanted, STEPS_MAX)) is not None:
+            return self._along(path, held_in, wanted)
+        if held_in in self._own and held_in != wanted:
+            return self._by_own(held_in, wanted)
         path = shortest_path(self._edges, held_in, wanted, STEPS_MAX, is_usable=self._is_usable)
         if path is not None:
-            factor = Fraction(1)
-            steps = tuple(self._step(name, is_base) for name, is_base in path)
-            for step in steps:
-                factor *= step.factor
-            return Rate(held_in, wanted, factor, steps)
+            return self._along(path, held_in, wanted)
+        return self._lacking(held_in, wanted)
+
+    def _along(self, path: PairPath, held_in: str, wanted: str) -> Rate:
+        factor = Fraction(1)
+        steps = tuple(self._step(name, is_base) for name, is_base in path)
+        for step in steps:
+            factor *= step.factor
+        return Rate(held_in, wanted, factor, steps)
+
+    def _by_own(self, held_in: str, wanted: str) -> Rate:
+        """Return the rate by the own pair of a coin that leads to the wanted currency in the fewest steps."""
+        unusable = [name for name in self._own[held_in] if not self._is_usable(name)]
+        rest = []
+        for name in self._own[held_in]:
+            if name in unusable:
+                continue
+            ahead = self._ahead(self._quotes[name], wanted, held_in)
+            if ahead.factor is not None:
+                steps = (Step(name, is_base=True, mark=self._marks[name]), *ahead.steps)
+                rest.append(Rate(held_in, wanted, steps[0].factor * ahead.factor, steps))
+        if rest:
+            return min(rest, key=lambda rate: len(rate.steps))
+        if len(unusable) < len(self._own[held_in]):
+            path = shortest_path(self._edges, held_in, wanted, STEPS_MAX, is_usable=self._is_usable)
+            return self._lacking(held_in, wanted) if path is None else self._along(path, held_in, wanted)
+        stale = tuple(name for name in unusable if self._has_price(name))
+        missing = tuple(name for name in unusable if name not in stale)
+        return Rate(held_in, wanted, None, missing=missing, stale=stale)
+
+    def _ahead(self, quote: str, wanted: str, coin: str) -> Rate:
+        """Return the rate of the quote of a coin's pair, by a path that does not lead back over the coin."""
+        if quote == wanted:
+            return Rate(quote, wanted, Fraction(1))
+        for name in self._own.get(quote, ()):
+            if self._quotes[name] == wanted and self._is_usable(name):
+                return self._along(((name, True),), quote, wanted)
+
+        def leads_on(name: str) -> bool:
+            return coin not in self._ends[name] and self._is_usable(name)
+
+        path = shortest_path(self._edges, quote, wanted, STEPS_MAX - 1, is_usable=leads_on)
+        return Rate(quote, wanted, None) if path is None else self._along(path, quote, wanted)
+
+    def _lacking(self, held_in: str, wanted: str) -> Rate:
         unfiltered = shortest_path(self._edges, held_in, wanted, STEPS_MAX) or ()
         lacking = [name for name, _ in unfiltered if not self._is_usable(name)]
         stale = tuple(name for name in lacking if self._has_price(name))
@@ -180,6 +244,10 @@ class Converter:
         if PARITY in name:
             return True
         return self._has_price(name) and is_fresh(self._marks[name], self._at, self._age_max)
+
+
+def _is_pair(edge: tuple[str, bool, str]) -> bool:
+    return PARITY not in edge[0]
 
 
 def relevant(pairs: Mapping[str, Contract], wanted: Iterable[str]) -> dict[str, Contract]:

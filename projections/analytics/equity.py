@@ -1,8 +1,9 @@
 """Equity of accounts in one currency at each close, and their returns. Pure.
 
-Equity is cash (deposits, entries other than loans, and the cash flows of trades, fees and funding) plus the positions
-at the marks of the close: spot and options at their value, futures at their unrealized gain. External flows are not
-gains: a day's `pnl` is the change of equity less the net flow, and its `return` is the modified Dietz return
+Equity is what is held, by coin: cash (deposits, entries other than loans, and the cash flows of trades, fees and
+funding) plus the positions at the marks of the close: the coins of spot, each at its one price, options at their value,
+futures at their unrealized gain. A coin that has left again, for another one or as a fee, needs no price. External
+flows are not gains: a day's `pnl` is the change of equity less the net flow, and its `return` the modified Dietz return
 
     pnl / (equity before + sum of each flow x the fraction of the day after it)
 
@@ -14,26 +15,34 @@ to divide by.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple, TypedDict, cast
+from typing import NamedTuple, TypedDict
 
 from domain.instrument import Kind
 from domain.values import ONE, ZERO, divide, exact, rounded
-from projections.analytics.closing import Closing, converted, held_at_closes, unrealized, worth
+from projections.analytics.closing import (
+    MOVING,
+    Closing,
+    converted,
+    held_at_closes,
+    is_future,
+    settled,
+    unrealized,
+    worth,
+)
+from projections.analytics.conversion import Rate
 from projections.analytics.valuation import total, value
 from projections.calendar import Days, slot_start
 from projections.models.capital_flows import CashFlowRow, QuantityFlowRow
 from projections.models.daily_sums import DailySumRow
-from projections.storage.tables import AnyRow, contract_of
+from projections.storage.tables import contract_of
 
 SECOND = timedelta(seconds=1)
 NO_CAPITAL = "no capital is on record; name some"
 NO_EARLIER = "no earlier equity is known"
 INDEX_PLACES = 18
-MOVING = ("quantity", "cost", "realized", "rounding", "fee_cost", "fees_settle", "funding", "income", "transferred")
-_FUTURES = (Kind.LINEAR.value, Kind.INVERSE.value, None)
 
 
 class Valued(NamedTuple):
@@ -185,6 +194,9 @@ def valued_at_closes(inputs: EquityInputs, days: Days, closings: Sequence[Closin
         lacking: dict[str, None] = {}
         for position in held:
             _add(balances, position["settle"], settled(position))
+            if position["kind"] == Kind.SPOT:
+                _add(values, position["base"], position["quantity"])
+                continue
             found = unrealized(position, close) if is_future(position) else worth(position, close)
             if found is None:
                 age = "a fresh mark" if position["instrument_id"] in close.stale else "a mark"
@@ -192,34 +204,37 @@ def valued_at_closes(inputs: EquityInputs, days: Days, closings: Sequence[Closin
             else:
                 _add(values, position["settle"], found)
         is_complete = not lacking
-        in_cash, in_positions = (_in(currency, amounts, close, lacking) for amounts in (balances, values))
+        in_cash, in_positions = (_in(currency, amounts, close, {}) for amounts in (balances, values))
         in_positions = in_positions if is_complete else None
+        worth_ = total([in_cash, in_positions])
+        if worth_ is None:  # what is both held and owed needs no price
+            held_in_all = dict(balances)
+            for coin, amount in values.items():
+                _add(held_in_all, coin, amount)
+            traded = {position["instrument_id"] for position in held}
+            known = _in(currency, held_in_all, close, lacking, own=traded)
+            worth_ = known if is_complete else None
         reasons = tuple(f"{each} is lacking" for each in lacking)
-        valued.append(Valued(in_cash, in_positions, total([in_cash, in_positions]), reasons))
+        valued.append(Valued(in_cash, in_positions, worth_, reasons))
     return valued
 
 
-def _in(currency: str, amounts: Mapping[str, Decimal], close: Closing, lacking: dict[str, None]) -> Decimal | None:
+def _in(
+    currency: str, amounts: Mapping[str, Decimal], close: Closing, lacking: dict[str, None], own: Set[str] = frozenset()
+) -> Decimal | None:
     parts = []
     for held_in, amount in sorted(amounts.items()):
         parts.append(converted(amount, held_in, currency, close))
         if parts[-1] is None:
-            lacking[f"a rate from {held_in} to {currency} ({close.rates.rate(held_in, currency).reason})"] = None
+            lacking |= dict.fromkeys(_lacking(close.rates.rate(held_in, currency), own))
     return total(parts)
 
 
-def is_future(position: AnyRow) -> bool:
-    """Whether trading the instrument moves no money but fees until the position is closed."""
-    return position["kind"] in _FUTURES
-
-
-def settled(position: AnyRow) -> Decimal:
-    """Return the position's net cash flow in settlement currency, fees included; see `holdings.balances.moved_by`."""
-    moved = position["realized"] + position["rounding"] - position["fee_cost"] + position["funding"]
-    moved -= position["fees_settle"]
-    if not is_future(position):
-        moved += position["transferred"] + position["income"] - position["cost"]
-    return exact(cast(Decimal, moved))
+def _lacking(rate: Rate, own: Set[str]) -> list[str]:
+    """Return what a rate lacks: marks of the instruments that the accounts trade in, or a path."""
+    if {*rate.missing, *rate.stale} & own:
+        return [f"a mark of {name}" for name in rate.missing] + [f"a fresh mark of {name}" for name in rate.stale]
+    return [f"a rate from {rate.held_in} to {rate.wanted} ({rate.reason})"]
 
 
 def _cash_at_closes(inputs: EquityInputs, days: Days) -> list[dict[str, Decimal]]:
@@ -262,16 +277,19 @@ def _flows(inputs: EquityInputs, days: Days, closings: Sequence[Closing], curren
     for moved in inputs.moved:
         if moved["slot"] < bounds[-1]:
             day = _day(moved["slot"], bounds)
-            amount = converted(_moved_worth(moved, closings[day]), moved["settle"], currency, closings[day])
+            amount = moved_worth(moved, currency, closings[day])
             flows[day].append(Flow(slot_start(moved["slot"]), amount))
     return flows
 
 
-def _moved_worth(row: QuantityFlowRow, close: Closing) -> Decimal | None:
+def moved_worth(row: QuantityFlowRow, currency: str, close: Closing) -> Decimal | None:
     """Return the value at the close of quantity that was transferred; of a future its unrealized gain."""
+    if row["kind"] == Kind.SPOT:
+        return converted(row["quantity"], row["base"], currency, close)
     contract, mark = contract_of(row), close.marks.get(row["instrument_id"])
     found = value(row, mark) if contract is not None else None
-    return exact(found - row["cost"]) if found is not None and is_future(row) else found
+    gained = exact(found - row["cost"]) if found is not None and is_future(row) else found
+    return converted(gained, row["settle"], currency, close)
 
 
 def _turnovers(sums: Sequence[DailySumRow], closings: Sequence[Closing], currency: str) -> list[Decimal | None]:

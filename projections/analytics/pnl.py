@@ -5,19 +5,24 @@ the value at the mark less the cost, `funding` as received, `income` earnings in
 is the cost of base-currency fees, `fees` are expensed commissions by the currency they were paid in: those in `settle`
 count, those in base are the `fee_cost`, others are listed in `other_fees` and not converted. `net` is realized +
 rounding + unrealized + funding + income - fees. `transferred` is not a gain: net + transferred is the change of equity.
+
+Totals count `other_fees` too: `fees_converted` is their value at the marks, and part of `net`. What has no rate is not
+in it, and named in `left_out`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NotRequired, TypedDict, cast
 
-from domain.instrument import Kind
+from domain.instrument import Contract, Kind
 from domain.values import ZERO, Mark, exact, venue_of
+from projections.analytics.closing import own_pairs
+from projections.analytics.conversion import Converter
 from projections.analytics.valuation import MarkColumns, Marks, grouped, mark_of, marked, value
 from projections.models.daily_sums import added
 from projections.models.positions import PositionRow, positions
 from projections.storage.rows import Source
-from projections.storage.tables import AnyRow
+from projections.storage.tables import AnyRow, Row
 
 SUMS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle", "unrealized", "net")
 
@@ -52,6 +57,8 @@ class PnlTotal(TypedDict):
     unrealized: Decimal | None
     net: Decimal | None
     other_fees: dict[str, Decimal]
+    fees_converted: Decimal
+    left_out: dict[str, Decimal]
     missing_marks: list[str]
     stale_marks: list[str]
 
@@ -73,10 +80,15 @@ def pnl(
     return [valued(row, mark_of(row, marks)) for row in rows]
 
 
-def totals(rows: Sequence[PnlRow], by: Sequence[str]) -> list[PnlTotal]:
+def rates_of(rows: Sequence[PnlRow], marks: Marks, pairs: Mapping[str, Contract]) -> Converter:
+    """Return the rates at the marks; coins that the positions trade in have their price from these pairs."""
+    return Converter(pairs, marks, own=own_pairs(cast(Sequence[AnyRow], rows)))
+
+
+def totals(rows: Sequence[PnlRow], by: Sequence[str], rates: Converter | None = None) -> list[PnlTotal]:
     """Sum `pnl` rows by the key of a position, venue and base (any of these columns) and by currency `settle`.
 
-    Fees in currencies that `net` does not include are summed by currency, in `other_fees`.
+    Fees in other currencies are summed by currency, in `other_fees`, and counted in `net` where there are rates.
     """
     names = (*by, "settle")
     fees: dict[tuple[str, ...], list[dict[str, Decimal]]] = {}
@@ -85,8 +97,23 @@ def totals(rows: Sequence[PnlRow], by: Sequence[str]) -> list[PnlTotal]:
         fees.setdefault(tuple(row[name] or "" for name in names), []).append(row["other_fees"])
     sums = grouped(rows, names, SUMS)
     for group in sums:
-        group["other_fees"] = added(fees[tuple(group[name] for name in names)])
+        paid = added(fees[tuple(group[name] for name in names)])
+        group.update(other_fees=paid, **_counted(paid, group["settle"], rates))
+        if group["net"] is not None:
+            group["net"] = exact(group["net"] - group["fees_converted"])
     return cast(list[PnlTotal], sums)
+
+
+def _counted(paid: Mapping[str, Decimal], settle: str, rates: Converter | None) -> Row:
+    """Return the value of fees in a settlement currency, and the fees without a rate."""
+    counted, left_out = ZERO, {}
+    for currency, amount in paid.items():
+        worth = rates.rate(currency, settle).convert(amount) if rates is not None else None
+        if worth is None:
+            left_out[currency] = amount
+        else:
+            counted = exact(counted + worth.amount)
+    return {"fees_converted": counted, "left_out": left_out}
 
 
 def valued(row: PositionRow, mark: Mark | None) -> PnlRow:

@@ -211,6 +211,11 @@ def balances(
     return cast(list[BalanceRow], [row | {"available": exact(row["total"] - row["held"])} for row in found])
 
 
+def venues(source: Source) -> dict[str, str]:
+    """Return the venue of every account, "" of one without a single venue."""
+    return {row["account_id"]: row["venue"] for row in fetch(source, venues_table)}
+
+
 def pending_transfers(source: Source, account_id: str | None = None) -> list[PendingTransferRow]:
     """Return the pending outgoing transfers of one account or of all, by account and transfer id."""
     return cast(list[PendingTransferRow], fetch(source, pending_table, where={"account_id": account_id}))

@@ -27,6 +27,7 @@ FOLLOWED_ROWS_MAX = 4_000  # of one that is followed: but for open orders and po
 DROPPED_PART = 40  # 1 / this part of the cache is dropped beyond the excess, so that few batches wait for it
 COPIED_LINES_MAX = 500  # passed to the driver at once
 STATEMENTS_MAX = 500
+SHAPES_MAX = 500
 KEYS_MAX = 3_000_000  # larger tables' keys are not read when a follower starts
 KEYS_READ = 20_000  # at a time
 
@@ -120,7 +121,7 @@ class SqlRows:
     ) -> None:
         self.seq = 0
         self.sum = Sum()
-        self._cached = {table: _Cached(_Shape(table, schema)) for table in tables}
+        self._cached = {table: _Cached(_shape(table, schema)) for table in tables}
         self._cached_rows_max = min(cached_rows_max, FOLLOWED_ROWS_MAX) if is_followed else cached_rows_max
         self._connection: sa.Connection | None = None
         self._on_lookup = on_lookup
@@ -386,6 +387,11 @@ class _Shape:
         """Return the seq of a row given by its values."""
         seq: int = values[self._seq_place]
         return seq
+
+
+@lru_cache(SHAPES_MAX)
+def _shape(table: sa.Table, schema: str) -> _Shape:
+    return _Shape(table, schema)
 
 
 Source = sa.Connection | AsOf | MemoryRows

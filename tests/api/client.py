@@ -2,15 +2,18 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
+from starlette.routing import BaseRoute
 
 from api.daybook import Daybook
 from api.http.server import configured
 from api.main import create_app
+from tests.api.own_writes import known
 
 START_SECONDS_MAX = 60
 BTC = "BTCUSDT.BINANCE"
@@ -40,12 +43,29 @@ class ThreadedServer(uvicorn.Server):
 
 
 @contextmanager
-def serving(daybook: Daybook, *, demo: bool = False) -> Iterator[str]:
-    """The URL of a server over `daybook`."""
-    app = create_app(daybook, demo=demo)
+def serving(daybook: Daybook, *, demo: bool = False, reacts: bool = False) -> Iterator[str]:
+    """The URL of a server over `daybook`. Unless it `reacts`, no policy acts: what a test compares stays as it is."""
+    vars(daybook)["reacting"] = type(daybook).reacting.__get__(daybook) if reacts else nullcontext
+    app = with_operations(create_app(daybook, demo=demo))
     config = configured(app, daybook.settings, host="127.0.0.1", port=0, timeout_graceful_shutdown=3)
-    with ThreadedServer(config).running() as url:
+    with ThreadedServer(config).running() as url, known(url, daybook.url):
         yield url
+
+
+_included: dict[int, BaseRoute] = {}
+
+
+def with_operations(app: FastAPI) -> FastAPI:
+    """The app with the operations of the first one of this process, which are the same.
+
+    FastAPI derives what it needs to know of all of them at an app's first request, and that takes longer than most
+    tests do.
+    """
+    routes = app.router.routes
+    for place, route in enumerate(routes):
+        if (router := getattr(route, "original_router", None)) is not None:
+            routes[place] = _included.setdefault(id(router), route)
+    return app
 
 
 def open_book(client: httpx.Client) -> None:

@@ -13,6 +13,7 @@ from api.settings import Settings
 from api.terminal.logs import log_to_stderr
 from tests.api.client import open_book, serving
 from tests.api.command_line import BTC, Run
+from tests.api.own_writes import Client
 from tests.databases import new_database
 
 
@@ -25,7 +26,7 @@ def database_url(server_url: str, built_template: str, database_names: Iterator[
 
 @pytest.fixture
 def settings(database_url: str) -> Settings:
-    return Settings(database_url=database_url, key_cache_seconds=0.2, wait_seconds_max=5, log_level="error")
+    return Settings(database_url=database_url, key_cache_seconds=0.2, wait_seconds_max=30, log_level="error")
 
 
 @pytest.fixture
@@ -36,8 +37,14 @@ def daybook(settings: Settings) -> Iterator[Daybook]:
 
 
 @pytest.fixture
-def server(daybook: Daybook) -> Iterator[str]:
-    with serving(daybook) as url:
+def reacts() -> bool:
+    """Whether policies act on what is recorded, about a second later; tests about them say so."""
+    return False
+
+
+@pytest.fixture
+def server(daybook: Daybook, *, reacts: bool) -> Iterator[str]:
+    with serving(daybook, reacts=reacts) as url:
         yield url
 
 
@@ -50,7 +57,7 @@ def client_for(server: str, daybook: Daybook) -> Iterator[Callable[..., httpx.Cl
         headers = {}
         if scopes:
             headers["Authorization"] = f"Bearer {daybook.keys.issue(actor, [Scope(scope) for scope in scopes])}"
-        clients.append(httpx.Client(base_url=server, headers=headers, timeout=30))
+        clients.append(Client(base_url=server, headers=headers, timeout=30))
         return clients[-1]
 
     yield made

@@ -65,12 +65,14 @@ def test_a_trade_history_is_imported_reported_replayed_and_rebuilt_without_a_ser
     first, again = parsed(run("import", str(history), "--json")), parsed(run("import", str(history), "--json"))
     assert first["recorded"] == first["read"] > 0
     assert (again["recorded"], again["already_known"]) == (0, first["read"])
+    refused = run("report", "pnl", "--mark", f"{BTC}=9500")
+    assert (refused.returncode, "no rate for fees of" in refused.stderr) == (3, True), "no total leaves anything out"
+    given = ("--mark", f"{BTC}=9500", "--allow-missing", "--json")
     nets = {
-        parsed(run("report", "pnl", "--mark", f"{BTC}=9500", "--method", method, "--json"))["totals"][0]["net"]
-        for method in ("AVERAGE", "FIFO")
+        parsed(run("report", "pnl", "--method", method, *given))["totals"][0]["net"] for method in ("AVERAGE", "FIFO")
     }
     assert len(nets) == 1, "the net does not depend on the cost basis"
-    live = parsed(run("report", "pnl", "--mark", f"{BTC}=9500", "--json"))
+    live = parsed(run("report", "pnl", *given))
     past = parsed(run("replay", "--account", "main", "--as-of", str(live["seq"]), "--mark", f"{BTC}=9500", "--json"))
     assert past["positions"] == live["items"]
     assert past["as_of"]["head_seq"] == past["as_of"]["seq"] == live["seq"]
@@ -86,7 +88,7 @@ def test_a_trade_history_is_imported_reported_replayed_and_rebuilt_without_a_ser
     assert why["opening"]["seq"] < why["events"][-1]["seq"] and why["events"][0]["report"]
     shown = run("explain", "pnl", "net", "--mark", f"{BTC}=9500").stdout
     assert "realized" in shown and live["items"][0]["net"].lstrip("-") in shown.replace(",", "")
-    table = run("report", "pnl", "--mark", f"{BTC}=9500")
+    table = run("report", "pnl", "--mark", f"{BTC}=9500", "--allow-missing")
     assert (table.returncode, "\x1b" in table.stdout) == (0, False)
     assert "Realized" in table.stdout
 

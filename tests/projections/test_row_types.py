@@ -15,7 +15,7 @@ from domain.account import CostBasis, Costing, Indicator, Leg, RequestTransfer, 
 from domain.instrument import Contract, Kind
 from domain.ledger import EventLog, scan
 from domain.position import PositionEvent
-from domain.values import Mark, Money
+from domain.values import ONE, Mark, Money
 from projections import calendar
 from projections.analytics import daily_pnl, equity, execution_quality, explanation, exposure, pnl
 from projections.analytics.closing import Closing, closing
@@ -229,13 +229,16 @@ def check_models(source: Source) -> None:
 def check_analytics(rows: MemoryRows, log: EventLog) -> None:
     held = positions.positions(rows)
     valued = pnl.pnl(rows, marks=MARKS)
-    sizes = exposure.exposure(rows, marks=MARKS)
+    cash: list[exposure.CashRow] = [{"account_id": "main", "venue": "", "asset": "BTC", "quantity": ONE, "seq": 1}]
+    pricing = exposure.Pricing(MARKS, bases={"main": "USDT", "hedge": "USD"})
+    sizes = exposure.exposure(held, cash, pricing)
+    check(exposure.uncounted(held, cash, pricing), exposure.CoinRow)
     check(valued, pnl.PnlRow)
     check(pnl.totals(valued, ("account_id", "base")), pnl.PnlTotal)
     check(sizes, exposure.ExposureRow)
     check(exposure.totals(sizes, ("venue",)), exposure.ExposureTotal)
     close = at_closes()[-1]
-    sized = [exposure.sized_in(row, close, "USDT") for row in held if row["quantity"]]
+    sized = exposure.holdings(held, cash, close, "USDT", pricing.bases)
     check(sized, exposure.SizedRow)
     check(exposure.cut(sized, ("strategy_id", "asset")), exposure.ExposureCut)
     check([exposure.concentration(sized)], exposure.Concentration)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from adapters.log.queries import newest_statement, of_account, stated_until
 from adapters.writer.batch import Look
-from domain import account
+from domain import account, position
 from domain.access import Actor
 from domain.account import (
     BalanceLine,
@@ -30,6 +30,8 @@ from domain.errors import RequestRefused
 from domain.holdings.holdings import Holdings
 from domain.holdings.reconciliation import compare, mend, react
 from domain.ledger import Command, Report, schema
+from domain.position import PositionKey
+from domain.values import leg_of
 
 if TYPE_CHECKING:
     from api.daybook import Daybook
@@ -96,7 +98,7 @@ def correction(daybook: "Daybook", account_id: str, break_id: str) -> tuple[Repo
         raise RequestRefused("a venue statement to agree with", break_id=break_id, section=section)
     stated = schema.decode(stored.topic, stored.state).event
     statement = Statement(account_id, stated.venue, stated.statement_id, stated.transact_time)
-    reports = mend(broken.found, statement)
+    reports = mend(broken.found, statement, held=_held(daybook, known, broken.found))
     if not reports:
         rule = "a break that a report corrects; report what happened, or dismiss the break"
         raise RequestRefused(rule, break_id=break_id, kind=broken.found.kind)
@@ -105,6 +107,17 @@ def correction(daybook: "Daybook", account_id: str, break_id: str) -> tuple[Repo
         transact_time=stated.transact_time,
     )  # fmt: skip
     return (*reports, ended)
+
+
+def _held(daybook: "Daybook", known: account.Account | None, found: Break) -> dict[str, Decimal]:
+    """Return what each strategy holds of the leg that a break is about."""
+    line = found.line
+    if known is None or not isinstance(line, PositionLine):
+        return {}
+    place = (line.instrument_id, leg_of(line.position_side))
+    keys = [PositionKey(known.account_id, *each) for each in known.positions if each[1:] == place]
+    held = {key.strategy_id: daybook.writer.state(position.stream(key)) for key in keys}
+    return {strategy_id: each.quantity for strategy_id, each in held.items() if each is not None}
 
 
 def shown(found: Break) -> dict[str, Any]:

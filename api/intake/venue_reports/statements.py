@@ -1,17 +1,29 @@
 """Schemas of venue statements and of evidence: what a venue says an account has, and what it said word for word."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from api.http.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time, VenueTime
+from api.http.fields import (
+    CurrencyCode,
+    InstrumentId,
+    Leg,
+    Name,
+    Number,
+    Positive,
+    RequestBody,
+    Text,
+    Time,
+    VenueTime,
+    unreadable,
+)
 from api.intake.venue_reports.fields import MAIN, Amount, example
 from domain import account
 from domain.account import RawReportKept
 from domain.errors import InvalidInput
 from domain.instrument import Instrument, Kind
-from domain.values import ZERO, Liquidity, Side
+from domain.values import ZERO, Liquidity, PositionSide, Side, stated_leg
 
 LINES_MAX = 10_000
 RAW_CHARACTERS_MAX = 65_536
@@ -25,11 +37,21 @@ class StatedBalance(RequestBody):
 
 
 class StatedPosition(RequestBody):
-    """The net of one derivative: above zero long, below zero short. A spot holding is a balance."""
+    """The net of one derivative: above zero long, below zero short. A spot holding is a balance.
+
+    In hedge mode a line for each leg, with its `position_side`: then the legs are compared, and not their net.
+    """
 
     instrument_id: InstrumentId
-    quantity: Number
+    quantity: Number = Field(description="signed, also of a SHORT leg: below zero")
     avg_px: Number | None = Field(None, description="the average entry price")
+    position_side: Leg = PositionSide.BOTH
+
+    @model_validator(mode="after")
+    def _is_of_its_leg(self) -> Self:
+        if (opening := self.position_side.opening) is not None and self.quantity * opening.sign < 0:
+            raise unreadable("a quantity above zero of a LONG leg, below zero of a SHORT one")
+        return self
 
 
 class StatedOrder(RequestBody):
@@ -42,6 +64,7 @@ class StatedOrder(RequestBody):
     order_qty: Positive
     cum_qty: Number = ZERO
     price: Number | None = None
+    position_side: Leg = PositionSide.BOTH
 
 
 class StatedFill(RequestBody):
@@ -58,6 +81,7 @@ class StatedFill(RequestBody):
     commission: Amount
     liquidity: Liquidity = Liquidity.UNKNOWN
     transact_time: VenueTime
+    position_side: Leg = PositionSide.BOTH
 
 
 class VenueStatement(RequestBody):
@@ -109,10 +133,16 @@ class VenueStatement(RequestBody):
                 account.BalanceLine(line.currency, line.amount) for line in self.balances
             ),
             positions=None if self.positions is None else tuple(
-                account.PositionLine(line.instrument_id, line.quantity, line.avg_px) for line in self.positions
+                account.PositionLine(
+                    line.instrument_id, line.quantity, line.avg_px, position_side=stated_leg(line.position_side)
+                )
+                for line in self.positions
             ),
             open_orders=None if self.open_orders is None else tuple(
-                account.OrderLine(**{name: getattr(line, name) for name in type(line).model_fields})
+                account.OrderLine(
+                    line.order_id, line.cl_ord_id, line.instrument_id, line.side, order_qty=line.order_qty,
+                    cum_qty=line.cum_qty, price=line.price, position_side=stated_leg(line.position_side),
+                )
                 for line in self.open_orders
             ),
             fills=None if self.fills is None else tuple(
@@ -120,6 +150,7 @@ class VenueStatement(RequestBody):
                     line.exec_id, line.trade_seq, line.order_id, line.cl_ord_id, instrument_id=line.instrument_id,
                     side=line.side, last_qty=line.last_qty, last_px=line.last_px,
                     commission=line.commission.money(), transact_time=line.transact_time.at, liquidity=line.liquidity,
+                    position_side=stated_leg(line.position_side),
                 )
                 for line in self.fills
             ),

@@ -15,8 +15,12 @@ const clock = (time) => (time ? time.slice(11, 19) : "–");
 
 const PARTS = [["realized", "Realized"], ["unrealized", "Unrealized"], ["paid", "Fees"], ["funding", "Funding"]];
 
-/** Add `paid`: fees in settlement currency, as a negative amount. */
-const withPaid = (row) => ({ ...row, paid: text(negate(parse(sum([row.fee_cost, row.fees_settle])))) });
+/** Add `paid`: fees in settlement currency, in totals those in other currencies too, as a negative amount. */
+const withPaid = (row) => {
+  const fees = [row.fee_cost, row.fees_settle, ...(row.fees_converted ? [row.fees_converted] : [])];
+  return { ...row, paid: text(negate(parse(sum(fees)))) };
+};
+const namedAmounts = (amounts) => Object.entries(amounts ?? {}).map(([currency, amount]) => `${amount} ${currency}`);
 
 export function drawPnl({ items, totals }, isPast) {
   const rows = items.map(withPaid);
@@ -29,8 +33,10 @@ export function drawPnl({ items, totals }, isPast) {
   });
   fill("pnl-table", lines, "No positions yet");
   const missing = sums.flatMap((all) => all.missing_marks);
-  byId("pnl-aside").textContent = missing.length ? `no mark for ${missing.join(", ")}`
+  const leftOut = sums.flatMap((all) => namedAmounts(all.left_out));
+  const basis = missing.length ? `no mark for ${missing.join(", ")}`
     : isPast ? "unrealized at the marks of that moment" : "unrealized at the newest marks";
+  byId("pnl-aside").textContent = leftOut.length ? `${basis}; not in net, without a rate: fees of ${leftOut.join(", ")}` : basis;
 }
 
 function pnlCard(currency, all) {

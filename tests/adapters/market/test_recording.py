@@ -22,7 +22,7 @@ from adapters.postgres.migrations import migrate
 from adapters.postgres.migrations.upgrading import upgrade
 from adapters.verify.mark_check import CheckedMarks, check_marks
 from adapters.writer.writer import Writer
-from domain.errors import ClockInDoubt, InvalidInput
+from domain.errors import ClockInDoubt, RequestRefused
 from domain.marks import MarksRecorded, PriceKind, QualifiedMark, Quality
 from domain.values import Mark
 from tests import CHECKOUT
@@ -134,7 +134,7 @@ def test_a_clock_in_doubt_stops_marks_like_everything_else(database_url: str, lo
 
 
 def test_one_invalid_mark_records_none(store: RecordingStore) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(RequestRefused):
         store.record([mark("1"), mark("-1")])
     assert (store.log.head().seq, store.latest_all()) == (0, {})
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from adapters.upkeep import outages
@@ -24,6 +25,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(outages, "time", clock)
     return clock
+
+
+@pytest.fixture(autouse=True)
+def _all_is_logged() -> None:
+    """Services of other tests may have configured another level."""
+    structlog.reset_defaults()
 
 
 def lost() -> Unavailable:

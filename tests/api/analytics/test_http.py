@@ -18,6 +18,7 @@ EUR = "BTCEUR.KRAKEN"
 SHAPES = {
     "/v1/pnl/daily": shapes.DailyPnlAnswer,
     "/v1/equity": shapes.EquityAnswer,
+    "/v1/equity/reconciliation": shapes.ReconciliationAnswer,
     "/v1/statistics": shapes.StatisticsAnswer,
     "/v1/execution-quality": shapes.QualityAnswer,
     "/v1/risk": shapes.RiskAnswer,
@@ -216,3 +217,42 @@ def test_bad_parameters_are_named(desk: httpx.Client):
         answer = desk.get(path, params=params)
         assert answer.status_code == 422, answer.text
         assert field in answer.json()["errors"][0]["field"], answer.text
+
+
+def test_the_reconciliation_names_every_line_between_two_closes(desk: httpx.Client, traded: str):
+    marked(desk, ("BNBUSDT.BINANCE", "700", "2026-01-02T23:59:00Z"), ("BNBUSDT.BINANCE", "900", "2026-01-03T23:59:00Z"))
+    assert desk.post("/v1/instruments", json=listing(instrument_id="BNBUSDT.BINANCE", base="BNB")).status_code == 201
+    paid = {"amount": "0.1", "currency": "BNB"}
+    reported(desk, fill("E-5", cl_ord_id="A-5", last_qty="1", commission=paid, transact_time="2026-01-02T11:00:00Z"))
+    seq = desk.get("/ready").json()["seq"]
+    shown = got(desk, "/v1/equity/reconciliation", min_seq=seq, **SPAN)
+    first, second = shown["items"]
+    assert (second["revaluation"], second["conversion_rounding"]) == ("-20", "0")  # 0.1 BNB went from 700 to 900
+    daily = got(desk, "/v1/pnl/daily", min_seq=seq, **SPAN)["items"]
+    curve = got(desk, "/v1/equity", min_seq=seq, **SPAN)["items"]
+    for line, point in zip((first, second), curve, strict=True):
+        gained = sum(Decimal(row["in_base"]["net"]) for row in daily if row["day"] == line["day"])
+        assert Decimal(line["trading_pnl"]) + Decimal(line["revaluation"]) == gained == Decimal(point["pnl"])
+        assert line["equity"] == point["equity"]
+    (whole,) = shown["totals"]
+    assert (whole["equity_before"], whole["equity"]) == ("0", second["equity"])
+    answer = desk.get("/v1/equity/reconciliation", params={"format": "csv", "min_seq": seq, **SPAN})
+    assert answer.text.startswith("day,close_at,currency,equity_before")
+    refused = desk.get("/v1/equity/reconciliation", params={"strategy_id": "trend"})
+    assert refused.status_code in (404, 422)
+
+
+def test_totals_count_fees_in_other_currencies_and_name_what_has_no_rate(desk: httpx.Client, traded: str):
+    bnb = {"amount": "0.1", "currency": "BNB"}
+    seq = reported(desk, fill("E-5", cl_ord_id="A-5", last_qty="1", commission=bnb))
+    query = {"min_seq": seq, "mark": [f"{BTC}=100", "BNBUSDT.BINANCE=900"]}
+    (without,) = desk.get("/v1/pnl", params=query).json()["totals"]
+    assert (without["fees_converted"], without["left_out"]) == ("0", {"BNB": "0.1"})
+    listed = desk.post("/v1/instruments", json=listing(instrument_id="BNBUSDT.BINANCE", base="BNB"))
+    query["min_seq"] = listed.headers["Daybook-Seq"]
+    (total,) = desk.get("/v1/pnl", params=query).json()["totals"]
+    assert (total["fees_converted"], total["left_out"], total["other_fees"]) == ("90", {}, {"BNB": "0.1"})
+    assert Decimal(total["net"]) == Decimal(without["net"]) - 90
+    held = desk.get("/v1/exposure", params=query | {"by": "base"}).json()
+    assert {row["base"]: row["net"] for row in held["totals"]} == {"BNB": "-90", "BTC": "200"}
+    assert [(row["asset"], row["strategy_id"]) for row in held["uncounted"]] == [("USDT", "main")]

@@ -14,6 +14,7 @@ from api.daybook import Daybook
 from domain.sealed import merkle
 from tests import rfc6962
 from tests.api.client import order, serving
+from tests.api.own_writes import Client
 
 pytestmark = pytest.mark.slow
 
@@ -110,7 +111,7 @@ def test_proofs_are_for_auditors(client_for: Callable[..., httpx.Client], path: 
 
 def test_the_first_event_of_a_ledger_is_its_signing_key(daybook: Daybook) -> None:
     """In a demo, which needs no key: issuing one is an event too."""
-    with serving(daybook, demo=True) as url, httpx.Client(base_url=url, timeout=30) as stranger:
+    with serving(daybook, demo=True) as url, Client(base_url=url, timeout=30) as stranger:
         (key,) = get(stranger, "/v1/proofs/keys")["items"]
         assert (key["since_size"], key["recorded_seq"]) == (0, 1)
         (event,) = get(stranger, "/v1/events")["items"]

@@ -9,6 +9,7 @@ import psycopg
 from adapters.postgres.scopes import Scope
 from api.daybook import Daybook
 from tests.api.client import open_book, order, serving
+from tests.api.own_writes import Client
 
 WRITES = ["/v1/accounts", "/v1/instruments", "/v1/limits", "/v1/orders", "/v1/orders/main/A-1/cancel",
           "/v1/venue-reports", "/v1/reports", "/v1/transfers", "/v1/marks"]  # fmt: skip
@@ -91,8 +92,8 @@ def test_only_a_hash_of_the_key_is_stored(daybook: Daybook):
 
 def test_the_demo_lets_strangers_read_and_trade_and_nothing_else(daybook: Daybook):
     admin = daybook.keys.issue("desk", list(Scope))
-    with serving(daybook, demo=True) as url, httpx.Client(base_url=url, timeout=30) as stranger:
-        with httpx.Client(base_url=url, headers={"X-API-Key": admin}, timeout=30) as desk:
+    with serving(daybook, demo=True) as url, Client(base_url=url, timeout=30) as stranger:
+        with Client(base_url=url, headers={"X-API-Key": admin}, timeout=30) as desk:
             open_book(desk)
         for path in READS:
             assert stranger.get(path).status_code in (200, 404), path

@@ -32,6 +32,7 @@ from api.settings import Settings, release
 from tests import CHECKOUT
 from tests.api.client import ThreadedServer, fill, listing, order, serving
 from tests.api.command_line import environment
+from tests.api.own_writes import Client
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -127,7 +128,7 @@ def test_connections_are_bounded_by_address_and_altogether(daybook: Daybook, set
             assert answered(connection).startswith(b"HTTP/1.1 503 ")
         for connection in held:
             connection.close()
-        with httpx.Client(base_url=url, timeout=20, transport=httpx.HTTPTransport(retries=3)) as client:
+        with Client(base_url=url, timeout=20, transport=httpx.HTTPTransport(retries=3)) as client:
             assert client.get("/health").status_code in (200, 503)
 
 
@@ -246,7 +247,7 @@ def test_metrics_are_computed_once_for_all_scrapers(client_for: ClientFor, daybo
     daybook.runner.status = status  # type: ignore[method-assign,assignment]
     try:
         began = time.monotonic()
-        with ThreadPoolExecutor(8) as pool, httpx.Client(base_url=server, timeout=30) as scraper:
+        with ThreadPoolExecutor(8) as pool, Client(base_url=server, timeout=30) as scraper:
             answers = list(pool.map(lambda _: scraper.get("/metrics"), range(40)))
         seconds = time.monotonic() - began
     finally:
@@ -270,7 +271,7 @@ def test_only_its_own_names_are_answered(server: str, client: httpx.Client):
 
 
 def test_the_demo_cannot_be_reached_by_rebinding(daybook: Daybook):
-    with serving(daybook, demo=True) as url, httpx.Client(base_url=url, timeout=30) as page:
+    with serving(daybook, demo=True) as url, Client(base_url=url, timeout=30) as page:
         assert page.get("/v1/orders").status_code == 200
         assert page.get("/v1/orders", headers={"Host": "rebound.example"}).status_code == 421
 
@@ -278,14 +279,14 @@ def test_the_demo_cannot_be_reached_by_rebinding(daybook: Daybook):
 def test_names_can_be_added(daybook: Daybook, settings: Settings):
     named = daybook.settings.model_copy(update={"allowed_hosts": "books.example, other.example"})
     object.__setattr__(daybook, "settings", named)
-    with serving(daybook) as url, httpx.Client(base_url=url, timeout=30) as client:
+    with serving(daybook) as url, Client(base_url=url, timeout=30) as client:
         assert client.get("/health", headers={"Host": "Books.Example:8000"}).status_code == 200
         assert client.get("/health", headers={"Host": "evil.example"}).status_code == 421
 
 
 def test_no_other_site_can_send_from_a_browser(daybook: Daybook):
     simple = {"Content-Type": "text/plain"}
-    with serving(daybook, demo=True) as url, httpx.Client(base_url=url, timeout=30) as page:
+    with serving(daybook, demo=True) as url, Client(base_url=url, timeout=30) as page:
         for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
                         {"Sec-Fetch-Site": "same-site"}, {"Origin": url.replace("http:", "https:") + "0"}):  # fmt: skip
             refused = page.post("/v1/orders", json=order(), headers=headers)
@@ -327,7 +328,7 @@ def test_strangers_do_not_learn_why_it_is_not_ready(daybook: Daybook, server: st
 
     with (
         psycopg.connect(daybook.url, autocommit=True) as connection,
-        httpx.Client(base_url=server, timeout=30) as stranger,
+        Client(base_url=server, timeout=30) as stranger,
     ):
 
         def shown(caller: httpx.Client) -> httpx.Response:
@@ -367,10 +368,10 @@ def test_it_serves_https(daybook: Daybook, settings: Settings, certificate: tupl
     with ThreadedServer(configured(create_app(daybook), tls, host="127.0.0.1", port=0)).running() as url:
         secure = f"https://localhost:{urlsplit(url).port}"
         trusted = ssl.create_default_context(cafile=str(cert))
-        with httpx.Client(base_url=secure, verify=trusted, timeout=20) as client:
+        with Client(base_url=secure, verify=trusted, timeout=20) as client:
             assert client.get("/health").status_code == 200
             assert client.get("/v1/orders").status_code == 401
-        with pytest.raises(httpx.HTTPError), httpx.Client(base_url=url, timeout=20) as plain:
+        with pytest.raises(httpx.HTTPError), Client(base_url=url, timeout=20) as plain:
             plain.get("/health")
 
 
@@ -389,7 +390,7 @@ def test_files_that_are_no_certificate_are_named(settings: Settings, tmp_path: P
 def test_a_standby_names_the_address_of_the_leader_to_holders_of_a_key(daybook: Daybook, settings: Settings):
     with Daybook.open(settings) as other, daybook.leading("https://books.example:8443"), serving(other) as standby:
         key = {"X-API-Key": daybook.keys.issue("bot", [Scope.TRADE])}
-        with httpx.Client(base_url=standby, timeout=30) as client:
+        with Client(base_url=standby, timeout=30) as client:
             shown = client.post("/v1/orders", json=order(), headers=key)
             assert (shown.status_code, "https://books.example:8443" in shown.json()["detail"]) == (503, True)
             assert "books.example" not in client.post("/v1/orders", json=order()).text
@@ -423,7 +424,7 @@ def test_serve_speaks_tls_or_warns_on_a_public_address(
             else:
                 trusted = ssl.create_default_context(cafile=str(certificate[0]))
                 transport = httpx.HTTPTransport(verify=trusted, retries=10)
-                with httpx.Client(transport=transport, timeout=30) as client:
+                with Client(transport=transport, timeout=30) as client:
                     assert client.get(f"https://localhost:{urlsplit(url).port}/health").status_code == 200
         finally:
             served.terminate()

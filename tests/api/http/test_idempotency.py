@@ -25,6 +25,7 @@ from domain.errors import RequestRefused
 from domain.ledger import Command
 from domain.order import CancelOrder, OrderKey
 from tests.api.client import BTC, fill, listing, open_book, order, serving
+from tests.api.own_writes import Client
 from tests.desk import T0
 
 PROBLEM = "application/problem+json"
@@ -228,7 +229,7 @@ def test_a_new_process_knows_the_keys_of_the_old_one(settings: Settings) -> None
     for _ in range(2):
         with Daybook.open(settings) as book, serving(book) as url:
             key = book.keys.issue("desk", list(Scope))
-            with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as client:
+            with Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as client:
                 if not answers:
                     open_book(client)
                 answers.append(client.post("/v1/orders", json=order(), headers={"Idempotency-Key": "k"}))

@@ -12,8 +12,13 @@ from api.daybook import Daybook
 from tests.api.client import BTC, fill, listing, order
 from tests.api.command_line import Run, parsed
 
-SECONDS_MAX = 20
+SECONDS_MAX = 60
 PERP = "BTCPERP.BINANCE"
+
+
+@pytest.fixture
+def reacts() -> bool:
+    return True
 
 
 def until(found: Callable[[], Any]) -> Any:

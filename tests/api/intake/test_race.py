@@ -17,6 +17,7 @@ from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Side
 from tests import CHECKOUT
 from tests.api.client import BTC, order
+from tests.api.own_writes import Client
 
 
 def limited(desk: httpx.Client, limit: str) -> None:
@@ -35,7 +36,7 @@ def test_threads_racing_over_http_never_pass_the_limit_together(desk: httpx.Clie
     start = threading.Barrier(16)
 
     def submit(number: int) -> tuple[int, dict[str, object]]:
-        with httpx.Client(base_url=server, headers=desk.headers, timeout=60) as client:
+        with Client(base_url=server, headers=desk.headers, timeout=60) as client:
             start.wait()
             answers = [client.post("/v1/orders", json=order(f"R-{number}-{n}", order_qty="0.7")) for n in range(3)]
         return [(answer.status_code, answer.json()) for answer in answers]  # type: ignore[return-value]

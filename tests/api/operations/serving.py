@@ -19,6 +19,7 @@ from adapters.postgres.scopes import Scope
 from tests import CHECKOUT
 from tests.api.client import order
 from tests.api.command_line import environment
+from tests.api.own_writes import Client, known
 from tests.keys import issue
 
 SECONDS_MAX = 90
@@ -98,7 +99,8 @@ def served(home: Path, database: str, *, ahead: Path | None = None, **settings: 
                 assert line, (home / "serve.log").read_text()
                 text += line
             headers = {"Authorization": f"Bearer {key}"}
-            with httpx.Client(base_url=json.loads(text)["url"], headers=headers, timeout=60) as client:
+            url = json.loads(text)["url"]
+            with known(url, database), Client(base_url=url, headers=headers, timeout=60) as client:
                 yield Service(process, client, home, database)
         finally:
             process.terminate()

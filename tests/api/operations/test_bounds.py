@@ -16,6 +16,7 @@ import pytest
 
 from api.daybook import Daybook
 from tests.api.client import BTC, fill, open_book, order
+from tests.api.own_writes import Client
 from tests.api.test_hostile import BODIES, PATHS, operations, plain
 
 pytestmark = pytest.mark.slow
@@ -89,7 +90,7 @@ def issued(book: httpx.Client, server: str) -> Iterator[Callable[..., httpx.Clie
         def made(**bounds: Any) -> httpx.Client:
             answer = post(book, "/v1/keys", {"name": "bot", "scopes": SCOPES, **bounds})
             headers = {"Authorization": f"Bearer {answer.json()['key']}"}
-            return stack.enter_context(httpx.Client(base_url=server, headers=headers, timeout=30))
+            return stack.enter_context(Client(base_url=server, headers=headers, timeout=30))
 
         yield made
 

@@ -264,7 +264,7 @@ def test_a_bad_parameter_is_named_by_field(desk: httpx.Client):
         answer = desk.get("/v1/executions", params=query)
         found = (query, answer.status_code, answer.json()["errors"][0]["field"])
         assert found == (query, 422, field)
-    for mark in ("BTC=5", f"{BTC}=x", f"{BTC}=0", f"{BTC}=NaN", BTC, "=5"):
+    for mark in ("BTC=5", f"{BTC}=x", f"{BTC}=-1", f"{BTC}=NaN", BTC, "=5"):
         answer = desk.get("/v1/pnl", params={"mark": mark})
         assert (mark, answer.status_code, answer.json()["errors"][0]["field"]) == (mark, 422, "mark")
     assert desk.get("/v1/orders", params={"status": "closed"}).status_code == 422

@@ -36,7 +36,7 @@ SPAN = {"from": DAY, "to": NEXT}
 NEEDED: dict[str, dict[str, str]] = {
     "restatement": {"day": DAY},
     "statement": {"account_id": "main", "day": DAY},
-    **dict.fromkeys(("daily", "equity", "statistics", "quality"), SPAN),
+    **dict.fromkeys(("daily", "equity", "reconciliation", "statistics", "quality"), SPAN),
 }
 ROWS = (Format.JSON, Format.CSV, Format.PARQUET)
 
@@ -228,7 +228,7 @@ def test_a_missing_mark_or_rate_is_exit_code_3_in_every_form_unless_allowed(
     assert desk.post("/v1/limits", json=limit).is_success
     daybook.runner.catch_up()
     valued = [report for report in REPORTS.values() if report.is_valued]
-    assert len(valued) == 11
+    assert len(valued) == 12
     for report in valued:
         given = {"restatement": {"day": DAY}, "statement": {"day": DAY}}.get(report.name, {}) | {"account_id": "euro"}
         if report.is_dated:

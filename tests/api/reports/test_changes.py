@@ -30,6 +30,7 @@ WORTH = Parameters(first="2026-02-27", last="2026-03-03", currency="USDT", equal
 REQUESTED = {
     "daily": DAYS,
     "equity": WORTH,
+    "reconciliation": WORTH,
     "nav": WORTH,
     "statistics": WORTH,
     "quality": DAYS,

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 
 from adapters.postgres.scopes import Scope
@@ -23,6 +22,7 @@ from tests.adapters.proof.witness import TestWitness, serving
 from tests.adapters.verify.rewriting import rewritten, signed_again
 from tests.api import client as over_http
 from tests.api.audit.test_cli import Cli, Said, one_sentence
+from tests.api.own_writes import Client
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -223,7 +223,7 @@ def test_cosigned_checkpoints_and_proofs_are_served(
     daybook = stack.enter_context(Daybook.open(settings))
     headers = {"Authorization": f"Bearer {daybook.keys.issue('auditor', list(Scope))}"}
     url = stack.enter_context(over_http.serving(daybook))
-    client = stack.enter_context(httpx.Client(base_url=url, headers=headers, timeout=30))
+    client = stack.enter_context(Client(base_url=url, headers=headers, timeout=30))
     until(lambda: client.get("/v1/checkpoints/latest/note", params={"cosigned": "true"}).status_code == 200)
     text = client.get("/v1/checkpoints/latest/note", params={"cosigned": "true"}).text
     note = checkpoints.parse(text)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import httpx
 from playwright.sync_api import Page
 
 from api.daybook import Daybook
-from tests.api import client
+from tests.api.client import serving as serving_app
+from tests.api.own_writes import Client
 
 
 class Console(NamedTuple):
@@ -19,7 +19,8 @@ class Console(NamedTuple):
 
     def get(self, path: str) -> dict:
         """What the API says."""
-        answer = httpx.get(self.url + path)
+        with Client(base_url=self.url) as client:
+            answer = client.get(path)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -27,7 +28,7 @@ class Console(NamedTuple):
 @contextmanager
 def serving(daybook: Daybook, *, demo: bool) -> Iterator[Console]:
     """The app on a free port, in a thread."""
-    with client.serving(daybook, demo=demo) as url:
+    with serving_app(daybook, demo=demo) as url:
         yield Console(daybook, url)
 
 

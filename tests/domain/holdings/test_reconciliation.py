@@ -6,6 +6,7 @@ from decimal import Decimal as D
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from adapters.log.memory import MemoryLog
@@ -39,12 +40,13 @@ from domain.holdings.reconciliation import EXACT, Tolerances, compare, mend, rea
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Ledger, scan
 from domain.order import OrderAccepted, OrderCanceled, OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
-from domain.position import PositionKey, SettleFunding
-from domain.values import Liquidity, Money, Side
+from domain.position import PositionBroken, PositionKey, SettleFunding
+from domain.values import Liquidity, Money, PositionSide, Side, leg_of, stated_leg
 
 AVERAGE = Costing()
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
 END = T0 + timedelta(days=2)
+BOTH, LONG, SHORT = PositionSide.BOTH, PositionSide.LONG, PositionSide.SHORT
 SPOT, PERP, INVERSE = "BTCUSDT.SIM", "BTCUSDT-PERP.SIM", "BTCUSD.SIM"
 CONTRACTS = {
     SPOT: Contract(Kind.SPOT, "BTC", "USDT", "USDT"),
@@ -88,7 +90,7 @@ class Desk:
         return Statement(
             "main", "SIM", "S-1", END,
             tuple(held.balances().values()),
-            tuple(replace(line, cost=None) for line in held.positions().values()),
+            tuple(replace(line, cost=None) for line in held.legs().values()),
             tuple(replace(line, strategy_id="", order_id=line.order_id or "V-0") for line in held.open_orders()),
             tuple(replace(line, strategy_id="") for line in held.fills()),
             T0,
@@ -102,8 +104,9 @@ class Desk:
             self.report(*mend(found, statement))
 
 
-def submit(name, instrument_id=SPOT, side=Side.BUY, qty="1", price="100", strategy="trend"):
-    terms = OrderTerms(strategy, instrument_id, side, OrdType.LIMIT, D(qty), D(price))
+def submit(name, instrument_id=SPOT, side=Side.BUY, qty="1", price="100", strategy="trend", leg=PositionSide.BOTH):
+    position_side = stated_leg(leg)
+    terms = OrderTerms(strategy, instrument_id, side, OrdType.LIMIT, D(qty), D(price), position_side=position_side)
     return SubmitOrder(OrderKey("main", name), terms, T0)
 
 
@@ -115,6 +118,7 @@ def fill(name, exec_id, instrument_id=SPOT, side=Side.BUY, qty="1", price="100",
     return OrderFilled(
         OrderKey("main", name), more.get("strategy", "trend"), instrument_id, more.get("order_id", f"V-{name}"), side,
         exec_id, at, D(qty), D(price), Money(D(fee[0]), fee[1]), Liquidity.TAKER, T0 + timedelta(seconds=at),
+        position_side=more.get("leg", PositionSide.BOTH),
     )  # fmt: skip
 
 
@@ -238,6 +242,63 @@ def test_a_position_that_differs_is_moved_without_a_gain(held, stated, instrumen
     assert desk.holdings.positions().get(instrument_id, PositionLine(instrument_id, D(0))).quantity == D(stated)
 
 
+def hedged():
+    """A desk with a long leg of 3 in two strategies and a short one of 2 beside it."""
+    desk, free = Desk(), ("0", "USDT")
+    desk.report(
+        fill("A", "E1", PERP, Side.BUY, "2", "100", 1, free, leg=LONG, strategy="one"),
+        fill("B", "E2", PERP, Side.BUY, "1", "100", 2, free, leg=LONG, strategy="two"),
+        fill("C", "E3", PERP, Side.SELL, "2", "120", 3, free, leg=SHORT, strategy="one"),
+    )
+    return desk
+
+
+def of_legs(**quantities):
+    lines = (PositionLine(PERP, D(qty), position_side=stated_leg(PositionSide(leg))) for leg, qty in quantities.items())
+    return Statement("main", "SIM", "S-1", END, positions=tuple(lines))
+
+
+def test_each_leg_of_hedge_mode_is_compared_and_not_their_net():
+    assert hedged().compare(of_legs(LONG="3", SHORT="-2", BOTH="0")) == ()
+    found = hedged().compare(of_legs(LONG="2", SHORT="-1"))
+    assert {(each.theirs.position_side, each.ours.quantity, each.theirs.quantity) for each in found} == {
+        (LONG, D(3), D(2)), (SHORT, D(-2), D(-1)),
+    }  # fmt: skip
+    assert len({each.break_id for each in found}) == 2
+    assert [each.ours.quantity for each in hedged().compare(of_legs(LONG="3"))] == [D(-2)], "not stated is flat"
+    assert {each.ours.quantity for each in hedged().compare(of_legs())} == {D(3), D(-2)}, "though a net may be zero"
+    assert hedged().compare(of_legs(BOTH="1")) == (), "a venue may state their net alone"
+    (net,) = hedged().compare(of_legs(BOTH="2"))
+    assert (net.ours.quantity, net.theirs.position_side) == (D(1), UNSET)
+
+
+@pytest.mark.parametrize("stated", [{"LONG": "0.5", "SHORT": "-2"}, {"LONG": "4"}, {"SHORT": "-5", "BOTH": "1"}, {}])
+def test_a_leg_that_differs_is_moved_by_itself_and_reduced_where_it_is_held(stated):
+    desk = hedged()
+    statement = of_legs(**stated)
+    for found in desk.compare(statement):
+        held = desk.holdings.held_by(PERP, leg_of(found.line.position_side))
+        desk.report(*mend(found, statement, held=held))
+    assert desk.compare(statement) == ()
+    lines = desk.holdings.legs()
+    assert {leg.value: lines[PERP, leg].quantity for leg in PositionSide if (PERP, leg) in lines} == {
+        leg: D(quantity) for leg, quantity in stated.items()
+    }
+    assert not [event for event in desk.events if isinstance(event, PositionBroken)]
+
+
+def test_a_fill_that_the_venue_states_with_a_leg_is_completed_with_it():
+    desk = desk_after(fill("A", "E1", PERP), fill("B", "E2", PERP, leg=SHORT, side=Side.SELL, at=2))
+    lines = tuple(replace(line, position_side=LONG) for line in desk.holdings.fills())
+    statement = Statement("main", "SIM", "S-1", END, fills=lines, fills_from=T0)
+    known, other = desk.compare(statement)
+    assert [each.fields for each in (known, other)] == [("position_side",)] * 2
+    assert mend(other, statement) == (), "another leg contradicts it"
+    desk.mend([known], statement)
+    assert desk.compare(statement) == (other,)
+    assert desk.holdings.legs()[PERP, LONG].quantity == 1
+
+
 def test_a_wallet_agrees_with_the_venue_under_any_cost_basis_and_strategies():
     """Two strategies on two sides under FIFO: the venue nets them and keeps average cost."""
     desk = Desk(Costing(CostBasis.FIFO, FeePolicy.EXPENSED))
@@ -307,8 +368,8 @@ def test_a_fill_of_an_unknown_order_is_adopted_under_the_venues_name():
 # A venue's history, and ways in which ours can differ from it.
 
 acts = st.builds(
-    lambda where, side, qty, price, strategy, fee: (where, side, D(qty) / 100, D(price) / 100, strategy, fee),
-    st.sampled_from([SPOT, PERP, INVERSE]),
+    lambda where, side, qty, price, strategy, fee: (*where, side, D(qty) / 100, D(price) / 100, strategy, fee),
+    st.sampled_from([(SPOT, BOTH), *((name, leg) for name in (PERP, INVERSE) for leg in PositionSide)]),
     st.sampled_from(list(Side)),
     st.integers(1, 500),
     st.integers(5_000, 15_000),
@@ -323,14 +384,14 @@ conventions = st.builds(
 def history(trades):
     """Orders of two fills each (the second half of every third one still working), a deposit, a funding payment."""
     reports = [deposit("123.45")]
-    for number, (instrument_id, side, qty, price, strategy, fee) in enumerate(trades):
-        name = f"O{number}"
-        reports.append(submit(name, instrument_id, side, str(2 * qty), str(price), strategy))
+    for number, (instrument_id, leg, drawn, qty, price, strategy, fee) in enumerate(trades):
+        name, side = f"O{number}", leg.opening or drawn
+        reports.append(submit(name, instrument_id, side, str(2 * qty), str(price), strategy, leg))
         reports.append(accepted(name, 10 * number))
         reports += (
             fill(
                 name, f"E{number}-{part}", instrument_id, side, str(qty), str(price), 10 * number + part, fee,
-                strategy=strategy,
+                strategy=strategy, leg=leg,
             )
             for part in ((1, 2) if number % 3 else (1,))
         )  # fmt: skip

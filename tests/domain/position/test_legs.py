@@ -1,5 +1,6 @@
 """Hedge mode: the long and the short leg of one contract are positions of their own, beside a one-way one."""
 
+from datetime import timedelta
 from decimal import Decimal as D
 from itertools import permutations
 from typing import Any
@@ -7,17 +8,19 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from domain import risk
 from domain.account import BalanceLine
 from domain.holdings.holdings import holdings_of
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import schema
+from domain.marks import Prices
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.position import MovePosition, PositionBroken, PositionKey, SettleFunding
 from domain.position import stream as stream_of
-from domain.risk import Measure, Scope, SetLimit
+from domain.risk import Measure, Meter, Scope, SetLimit
 from domain.values import Money, PositionSide, Side, stated_leg
 from tests.derived import derived
-from tests.desk import T0, Desk, fill
+from tests.desk import T0, Desk, fill, mark
 from tests.domain.ledger.test_derivation import history
 
 NAME = "BTC-PERP.SIM"
@@ -108,14 +111,31 @@ def test_an_order_that_closes_a_leg_is_at_most_what_the_leg_holds(desk: Desk) ->
 
 
 @pytest.mark.parametrize("strategy_id", ["trend", None])
-def test_a_limit_of_position_bounds_each_direction_without_the_other_leg(desk: Desk, strategy_id: str | None) -> None:
+@pytest.mark.parametrize("measure", [Measure.MAX_POSITION, Measure.MAX_POSITION_NOTIONAL])
+def test_a_limit_of_position_bounds_each_direction_without_the_other_leg(
+    desk: Desk, measure: Measure, strategy_id: str | None
+) -> None:
     desk.report(traded("E1", Side.SELL, "5", "100", SHORT, 1))
-    limit = SetLimit("main", Scope(strategy_id, NAME), Measure.MAX_POSITION, D(5), currency=None, transact_time=T0)
-    desk.request(limit)
+    limit, currency = (D(500), "USDT") if measure.is_money else (D(5), None)
+    desk.request(SetLimit("main", Scope(strategy_id, NAME), measure, limit, currency=currency, transact_time=T0))
     assert "MAX_POSITION" in str(desk.request(order("A", Side.BUY, "6", LONG))), "a short leg gives no room to a long"
     assert desk.request(order("B", Side.BUY, "5", LONG)).records  # type: ignore[union-attr]
     assert "MAX_POSITION" in str(desk.request(order("C", Side.SELL, "1", SHORT)))
     assert desk.request(order("D", Side.BUY, "5", SHORT)).records, "closing goes through"  # type: ignore[union-attr]
+
+
+def test_exposure_counts_both_legs_gross_and_their_difference_net(desk: Desk) -> None:
+    desk.report(traded("E1", Side.BUY, "3", "100", LONG, 1), traded("E2", Side.SELL, "2", "100", SHORT, 1))
+    state = desk.states("limit")[risk.stream("main")]
+    prices = Prices((mark(NAME, "100"),), T0, timedelta(minutes=1), state.conversions)
+    meter = Meter(state.exposure, prices, state.capital(None), T0, opening_marks={}, at=T0)
+    used = {
+        measure: meter.held(measure, Scope(), "USDT")
+        for measure in (
+            Measure.MAX_GROSS_EXPOSURE, Measure.MAX_NET_EXPOSURE, Measure.MAX_POSITION, Measure.MAX_POSITION_NOTIONAL
+        )
+    }  # fmt: skip
+    assert list(used.values()) == [{"": D(500)}, {"": D(100)}, {NAME: D(3)}, {NAME: D(300)}]
 
 
 def test_the_venue_balance_counts_both_legs_and_nets_the_contract(desk: Desk) -> None:

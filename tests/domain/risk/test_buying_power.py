@@ -28,7 +28,7 @@ from domain.order import (
 )
 from domain.position import PositionKey, Transfer
 from domain.risk import FIRM, HoldRefused, LimitStatus, Measure, Scope, SetLimit, ShadowDecided
-from domain.values import Liquidity, Mark, Money, Side
+from domain.values import Liquidity, Mark, Money, PositionSide, Side, stated_leg
 from tests.derived import derived
 
 T0 = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -79,7 +79,8 @@ class Book:
         name = more.pop("name", f"A-{self.number}")
         kind = OrdType.MARKET if price is None else OrdType.LIMIT
         limit = None if price is None else D(price)
-        terms = OrderTerms(more.pop("strategy", "trend"), instrument, side, kind, D(qty), limit)
+        leg = stated_leg(more.pop("leg", PositionSide.BOTH))
+        terms = OrderTerms(more.pop("strategy", "trend"), instrument, side, kind, D(qty), limit, position_side=leg)
         self.request(SubmitOrder(OrderKey("main", name), terms, T0))
         return name
 
@@ -264,4 +265,18 @@ def test_no_balance_goes_below_zero_by_orders_that_passed_however_they_fill(seed
     cash = book.ledger.state("account:main").cash
     for currency in ("USDT", "BTC", "ETH"):
         assert cash.total(currency, moved) >= 0, currency
+    book.check()
+
+
+def test_each_leg_of_hedge_mode_needs_the_margin_of_its_own():
+    book = Book()
+    book.cash(500)
+    book.fill(book.order(BUY, 2, instrument=PERP, leg=PositionSide.LONG), BUY, 2, instrument=PERP)
+    assert book.refused(SELL, "3.1", instrument=PERP, leg=PositionSide.SHORT) == ("310", "300", "USDT")
+    short = book.order(SELL, 1, instrument=PERP, leg=PositionSide.SHORT)
+    assert book.refused(BUY, "2.1", instrument=PERP, leg=PositionSide.LONG) == ("210", "200", "USDT")
+    book.fill(short, SELL, 1, instrument=PERP)
+    book.order(BUY, 1, 90, instrument=PERP, leg=PositionSide.SHORT)  # closes, and needs nothing
+    book.order(SELL, 2, 110, instrument=PERP, leg=PositionSide.LONG)
+    assert book.refused(BUY, "2.1", instrument=PERP, leg=PositionSide.LONG) == ("210", "200", "USDT")
     book.check()

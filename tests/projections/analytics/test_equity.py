@@ -128,7 +128,7 @@ def test_daily_pnl_adds_up_by_any_breakdown_and_to_the_equity(day: list[tuple[in
         base = row["in_base"]
         costs = base["fee_cost"] + base["fees"]
         gains = base["realized"] + base["rounding"] + base["funding"] + base["income"] + base["unrealized_change"]
-        assert base["net"] == gains - costs
+        assert base["net"] == gains - costs + base["revaluation"]
 
 
 def test_a_deposit_is_no_gain_and_a_day_returns_what_its_capital_made() -> None:

@@ -1,5 +1,6 @@
 """What positions are worth at given marks, and sums of it: the arithmetic, and what happens where a mark is missing."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
@@ -12,7 +13,7 @@ from domain.instrument import Contract, Kind, ListInstrument, PutOrCall
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.position import PositionKey, SettleFunding, Transfer, TransferReason
 from domain.risk import Measure, Scope, SetLimit
-from domain.values import ZERO, Money, Side, exact
+from domain.values import ZERO, Mark, Money, Side, exact
 from projections.analytics import exposure, pnl
 from projections.models import executions, limits, orders, positions
 from projections.runner.runner import as_of
@@ -28,6 +29,12 @@ def rows_of(*reports: Any, costing: Costing = Costing()) -> MemoryRows:  # noqa:
     return as_of(desk.log)
 
 
+def sized_at(rows: MemoryRows, marks: Mapping[str, Mark]) -> list[exposure.ExposureRow]:
+    """The size of what positions hold, in accounts of USDT."""
+    pricing = exposure.Pricing(marks, bases={"main": "USDT", "hedge": "USDT"})
+    return exposure.exposure(positions.positions(rows), (), pricing)
+
+
 @pytest.mark.parametrize(
     ("instrument_id", "side", "quantity", "price", "value", "unrealized", "notional"),
     [
@@ -41,7 +48,7 @@ def test_a_position_at_its_mark(
     instrument_id: str, side: Side, quantity: str, price: str, value: str, unrealized: str, notional: str
 ) -> None:
     rows = rows_of(fill("E1", side, quantity, price, instrument_id=instrument_id))
-    (gained,), (sized,) = pnl.pnl(rows, marks=MARKS), exposure.exposure(rows, marks=MARKS)
+    (gained,), (sized,) = pnl.pnl(rows, marks=MARKS), sized_at(rows, MARKS)
     assert (gained["value"], gained["unrealized"], gained["net"]) == (D(value), D(unrealized), D(unrealized))
     assert gained["avg_px"] == D(price)
     assert (sized["notional"], sized["venue"]) == (D(notional), "SIM" if instrument_id == BTC else "PERP")
@@ -69,7 +76,7 @@ def test_without_a_mark_nothing_is_guessed() -> None:
     for marks in ({}, {BTC: MARKS[BTC]}, {BTC: MARKS[BTC], PERP: mark(PERP, "0")}):
         perp = pnl.pnl(rows, instrument_id=PERP, marks=marks)[0]
         assert (perp["mark"], perp["value"], perp["unrealized"], perp["net"]) == (None, None, None, None)
-        sized = exposure.exposure(rows, marks=marks)
+        sized = sized_at(rows, marks)
         totals = {total["quote"]: total for total in exposure.totals(sized, ("account_id",))}
         assert (totals["USD"]["gross"], totals["USD"]["missing_marks"]) == (None, [PERP])
         assert totals["USDT"]["gross"] == (D(110) if marks else None)
@@ -79,7 +86,7 @@ def test_flat_needs_no_mark() -> None:
     rows = rows_of(fill("E1", Side.BUY, "1", "100", 1), fill("E2", Side.SELL, "1", "120", 2))
     (row,) = pnl.pnl(rows, marks={})
     assert (row["value"], row["unrealized"], row["net"]) == (ZERO, ZERO, D(20))
-    assert exposure.exposure(rows, marks={}) == []
+    assert sized_at(rows, {}) == []
     assert pnl.totals([row], ("base",))[0]["missing_marks"] == []
 
 
@@ -105,7 +112,7 @@ def test_an_option_is_sized_by_its_premium_in_the_currency_it_is_paid_in() -> No
     option = Contract(Kind.OPTION, "BTC", "USD", "BTC", D(1), T0 + timedelta(days=9), D(100), PutOrCall.CALL)
     desk.request(ListInstrument(name, option, D("0.0001"), D("0.1")))
     desk.report(fill("E1", Side.SELL, "5", "0.02", instrument_id=name))
-    (sized,) = exposure.exposure(as_of(desk.log), marks={name: mark(name, "0.03")})
+    (sized,) = sized_at(as_of(desk.log), {name: mark(name, "0.03")})
     assert (sized["notional"], sized["quote"]) == (D("-0.15"), "BTC")
 
 
@@ -115,13 +122,13 @@ def test_gross_adds_sizes_and_net_sets_them_off() -> None:
         fill("E2", Side.SELL, "1", "100", strategy_id="maker"),
         fill("E3", Side.SELL, "1", "100", account_id="hedge"),
     )
-    sized = exposure.exposure(rows, marks=MARKS)
+    sized = sized_at(rows, MARKS)
 
     def by(*names: str) -> dict[Any, Any]:
         return {tuple(t[name] for name in names): (t["gross"], t["net"]) for t in exposure.totals(sized, names)}
 
-    assert by("base") == {("BTC",): (D(550), D(110))}
-    assert by("account_id") == {("main",): (D(440), D(220)), ("hedge",): (D(110), D(-110))}
+    assert by("base") == {("BTC",): (D(330), D(110))}  # 3 - 1 in one account, -1 in the other
+    assert by("account_id") == {("main",): (D(220), D(220)), ("hedge",): (D(110), D(-110))}
     assert by("venue", "strategy_id") == {("SIM", "trend"): (D(440), D(220)), ("SIM", "maker"): (D(110), D(-110))}
 
 

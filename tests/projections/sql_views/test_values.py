@@ -12,7 +12,7 @@ from adapters.log.postgres import PostgresLog
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.values import Mark, Money, Side
 from projections.analytics import pnl
-from projections.analytics.equity import is_future
+from projections.analytics.closing import is_future
 from projections.models import balances, positions
 from projections.runner.runner import Runner, as_of
 from tests.desk import BTC, CONTRACTS, PERP, T0, Desk, fill

@@ -14,7 +14,7 @@ from api.intake.stopping.countdown import Firing
 from tests.api.client import order
 from tests.api.command_line import Run, parsed
 
-SECONDS_MAX = 30
+SECONDS_MAX = 60
 
 
 @pytest.fixture(autouse=True)

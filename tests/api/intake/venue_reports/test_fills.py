@@ -86,6 +86,55 @@ def test_fees_and_legs_are_in_every_answer(hedged: httpx.Client) -> None:
     assert [row["position_side"] for row in items(hedged, "orders", position_side="SHORT")] == ["SHORT"]
 
 
+def test_both_legs_count_gross_and_their_difference_net_wherever_exposure_is_shown(hedged: httpx.Client) -> None:
+    measures = ("MAX_GROSS_EXPOSURE", "MAX_NET_EXPOSURE", "MAX_POSITION_NOTIONAL")
+    for measure in measures:
+        limit = {"account_id": "main", "measure": measure, "limit": "1000", "currency": "USDT"}
+        assert hedged.post("/v1/limits", json=limit).status_code == 201
+    long = filled("L1", "BUY", "0.002", "80000", position_side="LONG")
+    short = filled("S1", "SELL", "0.001", "81000", position_side="SHORT")
+    assert reported(hedged, long, short) == [("recorded", None)] * 2
+    marked = hedged.post("/v1/marks", json={"marks": [{"instrument_id": PERP, "price": "80000"}]})
+    query = {"account_id": "main", "min_seq": marked.headers["Daybook-Seq"]}
+    (total,) = hedged.get("/v1/exposure", params=query).json()["totals"]
+    assert (total["gross"], total["net"]) == ("240", "80")
+    by_leg = hedged.get("/v1/exposure", params=query | {"by": "position_side"}).json()["totals"]
+    assert [(each["position_side"], each["net"]) for each in by_leg] == [("LONG", "160"), ("SHORT", "-80")]
+    risk = hedged.get("/v1/risk", params=query | {"currency": "USDT"}).json()
+    assert {(each["gross"], each["net"]) for each in risk["exposure"]} == {("240", "80")}
+    for rows in (risk["limits"], hedged.get("/v1/limits", params=query).json()["items"]):
+        assert {row["measure"]: row["used"] for row in rows} == dict(zip(measures, ("240", "80", "160"), strict=True))
+
+
+def test_a_venue_statement_names_each_leg(hedged: httpx.Client) -> None:
+    long = filled("L1", "BUY", "0.002", "80000", position_side="LONG")
+    short = filled("S1", "SELL", "0.001", "81000", position_side="SHORT")
+    assert reported(hedged, long, short) == [("recorded", None)] * 2
+
+    def stated(number: int, *positions: dict[str, str]) -> list[tuple[str, str, str]]:
+        lines = [{"instrument_id": PERP} | each for each in positions]
+        at = f"2026-01-02T05:00:{number:02}Z"
+        statement = {"type": "statement", "account_id": "main", "statement_id": f"S{number}", "positions": lines}
+        (answer,) = hedged.post("/v1/venue-reports", json={"reports": [statement | {"transact_time": at}]}).json()[
+            "answers"
+        ]
+        lines = [(each["break_id"], each["ours"], each["theirs"]) for each in answer["breaks"]]
+        return [(name, ours["position_side"], theirs["quantity"]) for name, ours, theirs in lines]
+
+    held = {"position_side": "LONG", "quantity": "0.002"}, {"position_side": "SHORT", "quantity": "-0.001"}
+    assert stated(1, *held) == stated(2, {"quantity": "0.001"}) == []
+    ((break_id, *differs),) = stated(3, held[0], {"position_side": "SHORT", "quantity": "-0.003"})
+    assert differs == ["SHORT", "-0.003"]
+    done = hedged.post("/v1/breaks/correct", json={"account_id": "main", "break_id": break_id})
+    assert done.json()["recorded"] == ["Transfer"], done.text
+    assert {(row["position_side"], row["quantity"]) for row in items(hedged, "positions")} == {
+        ("LONG", "0.002"), ("SHORT", "-0.001"), ("SHORT", "-0.002"),
+    }  # fmt: skip
+    wrong = {"type": "statement", "account_id": "main", "statement_id": "W", "transact_time": AT,
+             "positions": [{"instrument_id": PERP, "position_side": "SHORT", "quantity": "1"}]}  # fmt: skip
+    assert "below zero of a SHORT one" in hedged.post("/v1/venue-reports", json={"reports": [wrong]}).text
+
+
 def test_what_is_not_a_fee_or_leg_is_named_and_kept(hedged: httpx.Client) -> None:
     wrong = (
         ({"commission": money("1", "USDT"), "commissions": [money("2", "USDT")]}, "commission that is among"),
