@@ -59,6 +59,7 @@ MEANINGS: dict[str, Meaning] = {
         ("cost", SETTLE, "what the quantity cost; below zero when short"),
         ("cost_basis", "", "AVERAGE, FIFO, LIFO, HIFO, LOFO or SPECIFIC"),
         ("counterparty_account_id", "", "of a transfer: the account on the other side"),
+        ("is_at_cost", "", "of a transfer: what was sent left at its own cost, and realized nothing"),
         ("counterparty_strategy_id", "", "of a transfer: the strategy on the other side"),
         ("credit", ASSET, "the amount credited; null in a line that debits"),
         ("cum_cost", QUOTE, "the sum of quantity x price of all fills"),

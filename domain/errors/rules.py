@@ -192,6 +192,15 @@ _INSTRUMENTS = [
     Rule(Code.CONTRACT_SIZE, "a contract size changes ahead while nothing is held; amend it when it changes",
          "account {account_id} holds the contract, so its size is amended when it changes, and not ahead of"
          " {effective_at}"),
+    Rule(Code.REDENOMINATION, "one redenomination_id names one redenomination",
+         "redenomination_id {redenomination_id} names one to {to_instrument_id} already, {units} for {per}; use a new"
+         " one"),
+    Rule(Code.REDENOMINATION, "a redenomination changes the instrument or the number of units",
+         "a redenomination is to another instrument or number of units"),
+    Rule(Code.REDENOMINATION, "a redenomination keeps kind and settlement currency",
+         "{to_instrument_id} is {kind} and settles in {settle}, which is not what is held"),
+    Rule(Code.OUT_OF_SEQUENCE, "a redenomination comes after what is on record",
+         "effective_at {effective_at} is before the last booking of account {account_id}, of {last}"),
     Rule(Code.CONTRACT_SIZE, "a contract changes while no order works; cancel them first",
          "{working} orders of account {account_id} work in the instrument, {cl_ord_id} first; cancel them before its"
          " contract changes", "working"),

@@ -30,7 +30,7 @@ from domain.account import (
     evidence,
 )
 from domain.errors import InvalidInput, LedgerError
-from domain.instrument import AmendInstrument, DelistInstrument, ListInstrument
+from domain.instrument import AmendInstrument, DelistInstrument, ListInstrument, RedenominateInstrument
 from domain.ledger.log import Recorded
 from domain.marks import RecordMarks
 from domain.order import (
@@ -81,6 +81,7 @@ Request = (
     | ListInstrument
     | AmendInstrument
     | DelistInstrument
+    | RedenominateInstrument
     | SetLimit
     | EngageSwitch
     | ReleaseSwitch

@@ -40,7 +40,15 @@ from domain.account import (
     subject,
 )
 from domain.errors import ExecutionKnown, InvalidInput, LedgerError, RequestRefused, StreamConflict
-from domain.instrument import AmendInstrument, DelistInstrument, Instrument, Kind, ListInstrument
+from domain.instrument import (
+    AmendInstrument,
+    DelistInstrument,
+    Instrument,
+    InstrumentRequest,
+    Kind,
+    ListInstrument,
+    RedenominateInstrument,
+)
 from domain.ledger import accounts, approval, limits, orders, schema
 from domain.ledger.admission import TOO_LONG, admit, book, each_exact, held_at, keep, too_long
 from domain.ledger.commands import Answer, Command, EvidenceOf, Outcome, Report, Request, streams_of
@@ -283,7 +291,7 @@ def _decide(
                 limits.register(work, request.account_id, request.transact_time)
         case RequestTransfer() | ResolveBreak() | CloseAccount():
             accounts.carry_out(work, request)
-        case ListInstrument() | AmendInstrument() | DelistInstrument():
+        case ListInstrument() | AmendInstrument() | DelistInstrument() | RedenominateInstrument():
             _decide_instrument(work, request)
         case (
             SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | StateCapital()
@@ -310,13 +318,17 @@ def _decide(
     return None
 
 
-def _decide_instrument(work: UnitOfWork, request: ListInstrument | AmendInstrument | DelistInstrument) -> None:
-    """List, amend or delist an instrument; what is held becomes contracts of another size. Raises RequestRefused."""
+def _decide_instrument(work: UnitOfWork, request: InstrumentRequest) -> None:
+    """List, amend, delist or redenominate an instrument; what is held is turned with it. Raises RequestRefused."""
     stream = instrument.stream(request.instrument_id)
     listed = work.state(stream)
     amended = work.record(stream, instrument.decide(listed, request))
     if amended and isinstance(request, AmendInstrument):
         for transfer in accounts.resized(work, listed, request):
+            book(work, transfer.key, [transfer])
+    if amended and isinstance(request, RedenominateInstrument):
+        instrument.check_successor(listed, work.state(instrument.stream(request.to_instrument_id)), request)
+        for transfer in accounts.redenominated(work, request):
             book(work, transfer.key, [transfer])
 
 

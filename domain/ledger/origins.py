@@ -14,7 +14,7 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import Any
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from domain import account as accounts
 from domain import instrument, names, order, policies, position, risk
@@ -52,6 +52,7 @@ ORIGINS: dict[type[Any], Origin] = {
         Origin.REQUEST: (
             accounts.AccountOpened, accounts.AccountClosed, accounts.TransferPending, accounts.SubjectForgotten,
             instrument.InstrumentListed, instrument.InstrumentAmended, instrument.InstrumentDelisted,
+            instrument.InstrumentRedenominated,
             order.OrderSubmitted, order.OrderRefused, order.OrderCancelRequested, order.OrderReplaceRequested,
             order.ParentOpened, order.ParentClosed, position.LotsAssigned, risk.LimitSet, risk.SwitchEngaged,
             risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, risk.CapitalStated, risk.DeadManSwitchArmed,
@@ -259,6 +260,8 @@ def _other_request(event: Any) -> Any:
             )  # fmt: skip
         case instrument.InstrumentDelisted():
             return instrument.DelistInstrument(event.instrument_id, event.effective_at)
+        case instrument.InstrumentRedenominated():
+            return instrument.RedenominateInstrument(**asdict(event))
         case MarksRecorded():
             return RecordMarks((event,))
         case policies.PolicySet():

@@ -1,6 +1,6 @@
 """Position: quantity, cost, lots and realized PnL of one strategy in one instrument, by time of occurrence."""
 
-from domain.position.closing import check_transfer, moved, resized, settled
+from domain.position.closing import check_transfer, moved, redenominated, resized, settled
 from domain.position.costing import (
     MICROSECOND,
     Book,
@@ -98,6 +98,7 @@ __all__ = [
     "needs_history",
     "occurrence_of",
     "paid_in_base",
+    "redenominated",
     "resized",
     "settled",
     "stream",

@@ -50,6 +50,7 @@ class TransferReason(StrEnum):
     REBATE = "REBATE"
     DISPOSAL = "DISPOSAL"
     NETWORK_FEE = "NETWORK_FEE"
+    REDENOMINATION = "REDENOMINATION"
 
     @property
     def is_disposal(self) -> bool:

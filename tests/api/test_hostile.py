@@ -49,6 +49,10 @@ BODIES: dict[str, Any] = {
         strike="5", put_or_call="PUT",
     ),
     "/v1/instruments/{instrument_id}": {"tick_size": "0.1", "expiry": None, "effective_at": "2199-01-01T00:00:00Z"},
+    "/v1/instruments/{instrument_id}/redenominate": {
+        "redenomination_id": "R", "to_instrument_id": "ETHUSDT.SIM", "units": "10", "per": "1", "account_id": "main",
+        "effective_at": "2026-01-01T00:00:00Z",
+    },
     "/v1/instruments/{instrument_id}/amend": {"contract_size": "1", "lot_size": "0.1", "strike": "5"},
     "/v1/instruments/{instrument_id}/delist": {"effective_at": "2199-01-01T00:00:00Z"},
     "/v1/limits": {

@@ -12,6 +12,7 @@ TAKEN = {
     "InstrumentListed": "references",
     "InstrumentAmended": "references",
     "InstrumentDelisted": "",
+    "InstrumentRedenominated": "",
     # accounts: conventions travel with what was booked by them; balances and journal need an account's venue
     "AccountOpened": "balances journal references coins",
     "AccountClosed": "",

@@ -4,7 +4,15 @@ from datetime import UTC, datetime
 from decimal import Decimal as D
 
 from domain.account import AccountOpened, CostBasis, Costing, FeePolicy, RawReportKept, SubjectForgotten
-from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed, Kind, PutOrCall
+from domain.instrument import (
+    Contract,
+    InstrumentAmended,
+    InstrumentDelisted,
+    InstrumentListed,
+    InstrumentRedenominated,
+    Kind,
+    PutOrCall,
+)
 from domain.ledger import (
     ClockConfirmed,
     Recorded,
@@ -63,6 +71,7 @@ EVENTS = (
     InstrumentListed(BTC, SPOT, D("0.01"), D("0.000001")),
     InstrumentAmended("BTC-C.SIM", OPTION, D("0.01"), D("0.1"), AT),
     InstrumentDelisted(BTC, AT),
+    InstrumentRedenominated(BTC, "gxs-rei", "REIUSDT.SIM", D(10), D(1), AT, "main"),
     *order_events.EVENTS,
     TradeBooked(
         POSITION, SPOT, FIFO, "A-1", "E7", 7, Side.BUY, D("0.5"), D("97500.25"), Money(D("0.02"), "USDT"),

@@ -9,6 +9,7 @@ from api.intake.forms.fields import (
     DEFAULT_STRATEGY,
     INSTRUMENT,
     NAME,
+    NUMBER,
     POSITIVE,
     TEXT,
     TIME,
@@ -106,11 +107,12 @@ class MovePositionForm(OfPosition, frozen=True, kw_only=True):
 class SettleContractForm(OfPosition, frozen=True, kw_only=True):
     """Settle what is held of an expired future or option in cash, and close the position.
 
-    A future settles at the price of its underlying, an option at its intrinsic value, which may be zero.
+    A future settles at the price of its underlying, a linear one also at or below zero; an option at its intrinsic
+    value, which may be zero.
     """
 
     settlement_id: Annotated[str, Field(NAME, "your own id of the settlement", "--id")]
-    underlying_px: Annotated[Decimal, Field(POSITIVE, "the underlying's price at expiry", "--price")]
+    underlying_px: Annotated[Decimal, Field(NUMBER, "the underlying's price at expiry", "--price")]
     transact_time: Annotated[datetime | None, Field(TIME, "when it was settled; its expiry if absent", "--at")] = None
 
     def request(self, daybook: "Daybook", at: datetime) -> SettleContract:

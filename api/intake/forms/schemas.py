@@ -12,6 +12,18 @@ class MoneyAnswer(Answer):
     currency: str
 
 
+class RedenominationAnswer(Answer):
+    """A redenomination as it is on record; `account_id` null: of all accounts."""
+
+    instrument_id: str
+    redenomination_id: str
+    to_instrument_id: str
+    units: DecimalText
+    per: DecimalText
+    effective_at: TimeText
+    account_id: str | None
+
+
 class ReplaceAnswer(Answer):
     """A replacement as it was requested, and the order's status."""
 

@@ -127,7 +127,8 @@ HTTP: tuple[Step, ...] = (
     "open_account", "list_instrument", set_up, "set_limit", lift_limits, "record_marks", "submit_order",
     "replace_order",
     "cancel_all_orders", refuse_cancel, "cancel_order", refuse_cancel, "open_parent", "close_parent",
-    "record_transfer", "move_position", "amend_instrument", "patch_instrument", "delist_instrument", trade,
+    "record_transfer", "move_position", "amend_instrument", "patch_instrument", "delist_instrument",
+    "redenominate_instrument", trade,
     "settle_contract", "assign_lots", "request_cash_transfer", "settle_cash_transfer", "return_cash_transfer",
     "close_account", "set_trading_day", "set_conversion", "state_capital", "assess_marks", "set_policy",
     "arm_dead_man_switch", "fire_dead_man_switch", "engage_kill_switch", "release_kill_switch", open_break,
@@ -137,11 +138,11 @@ HTTP: tuple[Step, ...] = (
 COMMANDS: tuple[Step, ...] = (
     "account open", "instrument add", "limit set", "import-marks", "order submit", "order replace", "order cancel",
     "order cancel-all", "parent open", "parent close", "transfer book", "position move", "instrument amend",
-    "instrument delist", "position settle", "lots assign", "cash-transfer request", "cash-transfer settle",
-    "cash-transfer return", "account close", "trading-day set", "conversion set", "capital state", "risk assess",
-    "policy set", "dead-man-switch arm", "dead-man-switch disarm", arm_strategy, "dead-man-switch fire",
-    "kill-switch engage", engage_by_key, "kill-switch release", open_break, "break dismiss", "redact", "close",
-    "keys create", "keys rescope", "keys bound", "keys rotate", "keys revoke",
+    "instrument delist", "instrument redenominate", "position settle", "lots assign", "cash-transfer request",
+    "cash-transfer settle", "cash-transfer return", "account close", "trading-day set", "conversion set",
+    "capital state", "risk assess", "policy set", "dead-man-switch arm", "dead-man-switch disarm", arm_strategy,
+    "dead-man-switch fire", "kill-switch engage", engage_by_key, "kill-switch release", open_break, "break dismiss",
+    "redact", "close", "keys create", "keys rescope", "keys bound", "keys rotate", "keys revoke",
 )  # fmt: skip
 HTTP_WITH_TWO: tuple[Step, ...] = (
     "set_approval_policy", propose, "approve_proposal", propose, "reject_proposal", "record_venue_reports",
