@@ -80,6 +80,16 @@ class Side(StrEnum):
         return 1 if self is Side.BUY else -1
 
 
+class TradeKind(StrEnum):
+    """The cause of a trade: LIQUIDATION and AUTO_DELEVERAGE are the venue's, SETTLEMENT and EXERCISE by expiry."""
+
+    TRADE = "TRADE"
+    LIQUIDATION = "LIQUIDATION"
+    AUTO_DELEVERAGE = "AUTO_DELEVERAGE"
+    SETTLEMENT = "SETTLEMENT"
+    EXERCISE = "EXERCISE"
+
+
 class PositionSide(StrEnum):
     """The leg of a position: BOTH of one-way mode; in hedge mode a venue holds a LONG and a SHORT one side by side.
 

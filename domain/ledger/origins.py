@@ -27,9 +27,9 @@ from domain.ledger.log import Recorded
 from domain.ledger.signing import SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
 from domain.marks import MarksRecorded, RecordMarks
 from domain.order import Order, OrderFilled, OrderKey, venue_ids
-from domain.position import TradeKind, TransferReason
+from domain.position import TransferReason
 from domain.sealed.figures import CloseFigures, FiguresClosed
-from domain.values import ONE, PLACES_MAX, Mark, divide, exact, rounded
+from domain.values import ONE, PLACES_MAX, Mark, TradeKind, divide, exact, rounded
 
 
 class Origin(StrEnum):

@@ -10,7 +10,7 @@ from domain.account import Costing
 from domain.instrument import Contract
 from domain.position.costing import Effect, Lot, LotChange
 from domain.position.rebooking import Moved, Restated
-from domain.values import Liquidity, Money, Occurrence, PositionSide, Side
+from domain.values import Liquidity, Money, Occurrence, PositionSide, Side, TradeKind
 
 
 class PositionKey(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -20,16 +20,6 @@ class PositionKey(Struct, frozen=True, gc=False, omit_defaults=True):
     strategy_id: str
     instrument_id: str
     position_side: PositionSide = PositionSide.BOTH
-
-
-class TradeKind(StrEnum):
-    """The cause of a trade: LIQUIDATION and AUTO_DELEVERAGE by the venue, SETTLEMENT and EXERCISE by expiry."""
-
-    TRADE = "TRADE"
-    LIQUIDATION = "LIQUIDATION"
-    AUTO_DELEVERAGE = "AUTO_DELEVERAGE"
-    SETTLEMENT = "SETTLEMENT"
-    EXERCISE = "EXERCISE"
 
 
 class TransferReason(StrEnum):

@@ -38,13 +38,12 @@ from domain.position import (
     Restated,
     Sums,
     TradeBooked,
-    TradeKind,
     TradeReversed,
     TransferReason,
 )
 from domain.risk import Mode
 from domain.sealed.figures import FiguresClosed
-from domain.values import Liquidity, Money, Occurrence, OpenedAt, Side
+from domain.values import Liquidity, Money, Occurrence, OpenedAt, Side, TradeKind
 from tests.samples import access_events, account_events, order_events, risk_events
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

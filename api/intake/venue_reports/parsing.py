@@ -12,7 +12,7 @@ from api.http.fields import RequestBody
 from api.http.json_text import checked, elements, keys_at_most
 from api.intake.venue_reports import cash
 from api.intake.venue_reports.fields import example_of
-from api.intake.venue_reports.fills import CommissionReport, FilledReport
+from api.intake.venue_reports.fills import CommissionReport, FilledReport, LiquidatedReport
 from api.intake.venue_reports.orders import (
     Accepted,
     Busted,
@@ -52,9 +52,9 @@ Read = Callable[[str], Iterable[Recorded]]  # the records of a stream
 
 
 AnyVenueReport = (
-    PendingNew | Accepted | Rejected | Triggered | FilledReport | CommissionReport | Corrected | Busted | PendingCancel
-    | CancelRejected | PendingReplace | ReplaceRejected | Replaced | Restated | Suspended | DoneForDay | Canceled
-    | Expired | Calculated | cash.OfCash | VenueStatement | RawReport
+    PendingNew | Accepted | Rejected | Triggered | FilledReport | LiquidatedReport | CommissionReport | Corrected
+    | Busted | PendingCancel | CancelRejected | PendingReplace | ReplaceRejected | Replaced | Restated | Suspended
+    | DoneForDay | Canceled | Expired | Calculated | cash.OfCash | VenueStatement | RawReport
 )  # fmt: skip
 VenueReport = Annotated[AnyVenueReport, Field(discriminator="type")]
 SCHEMAS: tuple[type[RequestBody], ...] = get_args(AnyVenueReport)
