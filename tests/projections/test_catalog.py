@@ -66,6 +66,7 @@ TAKEN = {
     "TradeReversed": "executions positions lots balances journal daily",
     "PositionTransferred": "executions positions lots balances journal daily capital",
     "FundingSettled": "positions balances journal daily",
+    "ContractDelivered": "",  # the trades beside it are booked
     "LotsAssigned": "executions",  # what it moves is in the PositionRestated behind it
     "PositionRestated": "executions positions lots balances journal daily",
     "PositionBroken": "breaks",
