@@ -9,7 +9,7 @@ settles in a third currency is a quanto: its size is that currency for each cont
 0.000001 XBT.
 
 FIX: MinPriceIncrement(969), RoundLot(561), ContractMultiplier(231), SettlCurrency(120), StrikePrice(202),
-PutOrCall(201), MaturityDate(541).
+PutOrCall(201), ExerciseStyle(1194), MaturityDate(541).
 
 Facts change in time: an amendment has the moment from which it holds, and an old fill is valued with the facts of its
 day (`Instrument.facts_at`). Another contract size turns what is held into contracts of that size
@@ -49,6 +49,13 @@ class PutOrCall(StrEnum):
     CALL = "CALL"
 
 
+class ExerciseStyle(StrEnum):
+    """FIX ExerciseStyle(1194): an option of EUROPEAN style is exercised at its expiry, of AMERICAN at any time."""
+
+    EUROPEAN = "EUROPEAN"
+    AMERICAN = "AMERICAN"
+
+
 class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
     """The facts that turn quantity and price into money; carried by every event that needs them."""
 
@@ -60,6 +67,7 @@ class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
     expiry: datetime | None = None
     strike: Decimal | None = None
     put_or_call: PutOrCall | None = None
+    exercise_style: ExerciseStyle = ExerciseStyle.EUROPEAN
 
     @property
     def unit(self) -> str:
@@ -397,7 +405,8 @@ def _check_facts(request: ListInstrument | AmendInstrument) -> None:
     terms = (contract.strike, contract.put_or_call, contract.expiry)
     if is_option and None in terms:
         raise RequestRefused("an option has strike, put_or_call and expiry", strike=contract.strike)
-    if not is_option and (contract.strike is not None or contract.put_or_call is not None):
+    is_styled = contract.exercise_style is not ExerciseStyle.EUROPEAN
+    if not is_option and (contract.strike is not None or contract.put_or_call is not None or is_styled):
         raise RequestRefused("only an option has a strike", strike=contract.strike)
     steps = {"tick_size": request.tick_size, "lot_size": request.lot_size, "contract_size": contract.contract_size}
     if contract.strike is not None:

@@ -28,7 +28,14 @@ from domain.order import (
     ParentClosed,
     ParentOpened,
 )
-from domain.position import FundingSettled, MovePosition, PositionTransferred, TradeBooked, TransferReason
+from domain.position import (
+    ContractDelivered,
+    FundingSettled,
+    MovePosition,
+    PositionTransferred,
+    TradeBooked,
+    TransferReason,
+)
 from domain.risk import (
     AssessMarks,
     CapitalBasis,
@@ -120,7 +127,7 @@ def setting(event: Any, changed: Changed) -> Any:
 
 def requested(event: Any) -> Any:
     """Return the request about an order, parent or expired contract that led to an event; None for another event."""
-    return request_of(event) if isinstance(event, (*_OF_ORDERS, TradeBooked)) else None
+    return request_of(event) if isinstance(event, (*_OF_ORDERS, TradeBooked, ContractDelivered)) else None
 
 
 def reported(event: Any, changed: Changed, contract: Contract | None) -> Any:

@@ -47,6 +47,7 @@ from domain.order import (
 from domain.policies import SetPolicy
 from domain.position import (
     AssignLots,
+    DeliverContract,
     FundingSettled,
     MovePosition,
     PositionBroken,
@@ -96,6 +97,7 @@ Request = (
     | AssignLots
     | MovePosition
     | SettleContract
+    | DeliverContract
     | RequestTransfer
     | ResolveBreak
     | CloseAccount

@@ -70,6 +70,7 @@ from domain.order import (
 from domain.policies import SetPolicy
 from domain.position import (
     AssignLots,
+    DeliverContract,
     MovePosition,
     PositionKey,
     SettleContract,
@@ -304,7 +305,7 @@ def _decide(
             limits.fire(work, request, label(actor))
         case SubmitOrder() | ReplaceOrder() | CancelOrder() | CancelOrders() | OpenParent() | CloseParent():
             return _decide_order(work, request, marks)
-        case AssignLots() | MovePosition() | SettleContract():
+        case AssignLots() | MovePosition() | SettleContract() | DeliverContract():
             _decide_position(work, request)
         case RecordMarks():
             limits.check_marks(work, request.marks)
@@ -391,7 +392,7 @@ def _set_policy(work: UnitOfWork, request: SetPolicy) -> None:
     work.record(stream, policies.decide(work.state(stream), firm, request))
 
 
-def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | SettleContract) -> None:
+def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | SettleContract | DeliverContract) -> None:
     """Route a request about a position. Raises RequestRefused."""
     match request:
         case AssignLots():
@@ -407,8 +408,23 @@ def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | Sett
             trade = position.settled(work.state(position.stream(request.key)), request)
             if trade is not None:
                 book(work, request.key, [trade])
+        case DeliverContract():
+            _deliver(work, request)
         case _:
             assert_never(request)
+
+
+def _deliver(work: UnitOfWork, request: DeliverContract) -> None:
+    """Deliver the underlying of an option or future. Raises RequestRefused."""
+    _account_of(work, request.key.account_id)
+    into = _instrument_of(work, request.to.instrument_id).facts_at(request.transact_time).contract
+    here, there = (work.state(position.stream(key)) for key in (request.key, request.to))
+    found = position.delivered(here, there, into, request)
+    if found is not None:
+        event, closing, opening = found
+        work.record(position.stream(request.key), (event,))
+        book(work, request.key, [closing])
+        book(work, request.to, [opening])
 
 
 def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:

@@ -54,7 +54,8 @@ ORIGINS: dict[type[Any], Origin] = {
             instrument.InstrumentListed, instrument.InstrumentAmended, instrument.InstrumentDelisted,
             instrument.InstrumentRedenominated,
             order.OrderSubmitted, order.OrderRefused, order.OrderCancelRequested, order.OrderReplaceRequested,
-            order.ParentOpened, order.ParentClosed, position.LotsAssigned, risk.LimitSet, risk.SwitchEngaged,
+            order.ParentOpened, order.ParentClosed, position.LotsAssigned,
+            position.ContractDelivered, risk.LimitSet, risk.SwitchEngaged,
             risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, risk.CapitalStated, risk.DeadManSwitchArmed,
             risk.DeadManSwitchDisarmed, risk.DeadManSwitchFired, keys.KeyIssued, keys.KeyRescoped, keys.KeyBounded,
             keys.KeyRotated, keys.KeyRevoked, approvals.ApprovalPolicySet, approvals.ActionProposed,
@@ -129,6 +130,12 @@ def _request_of_position(event: Any) -> Any:
             return position.MovePosition(
                 key=event.key, to=to, transfer_id=event.transfer_id, quantity=event.quantity,
                 transact_time=event.transact_time,
+            )  # fmt: skip
+        case position.ContractDelivered():
+            return position.DeliverContract(
+                key=event.key, delivery_id=event.delivery_id, to=event.to, transact_time=event.transact_time,
+                quantity=event.quantity, settlement_px=event.settlement_px,
+                is_premium_in_cost=event.is_premium_in_cost,
             )  # fmt: skip
         case position.LotsAssigned():
             return position.AssignLots(

@@ -13,10 +13,13 @@ from domain.position.costing import (
     expensed,
     paid_in_base,
 )
+from domain.position.delivery import delivered
 from domain.position.entries import entry_of, occurrence_of
 from domain.position.events import (
     AssignLots,
     Booking,
+    ContractDelivered,
+    DeliverContract,
     Filled,
     FundingSettled,
     LotsAssigned,
@@ -57,6 +60,8 @@ __all__ = [
     "Book",
     "Booked",
     "Booking",
+    "ContractDelivered",
+    "DeliverContract",
     "Effect",
     "Entry",
     "Filled",
@@ -88,6 +93,7 @@ __all__ = [
     "admit",
     "check_transfer",
     "decide",
+    "delivered",
     "entry_of",
     "evolve",
     "expensed",

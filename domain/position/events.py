@@ -22,6 +22,23 @@ class PositionKey(Struct, frozen=True, gc=False, omit_defaults=True):
     position_side: PositionSide = PositionSide.BOTH
 
 
+<<<<<<< HEAD
+=======
+class TradeKind(StrEnum):
+    """The cause of a trade: LIQUIDATION and AUTO_DELEVERAGE by the venue, SETTLEMENT and EXERCISE in cash at expiry.
+
+    DELIVERY closes an option or future, and opens what was delivered for it.
+    """
+
+    TRADE = "TRADE"
+    LIQUIDATION = "LIQUIDATION"
+    AUTO_DELEVERAGE = "AUTO_DELEVERAGE"
+    SETTLEMENT = "SETTLEMENT"
+    EXERCISE = "EXERCISE"
+    DELIVERY = "DELIVERY"
+
+
+>>>>>>> facts/main
 class TransferReason(StrEnum):
     """Why quantity moved without a trade. Income is booked at its fair value, which is then its cost.
 
@@ -148,6 +165,21 @@ class LotsAssigned(Struct, frozen=True, tag="LotsAssigned"):
     transact_time: datetime
 
 
+class ContractDelivered(Struct, frozen=True, tag="ContractDelivered", omit_defaults=True):
+    """`quantity` of an option was exercised or assigned, or of a future settled, by delivery into the position `to`.
+
+    The two trades beside it close the contract and open what was delivered, at the strike or `settlement_px`.
+    """
+
+    key: PositionKey
+    delivery_id: str
+    to: PositionKey
+    quantity: Decimal
+    transact_time: datetime
+    settlement_px: Decimal | None = None  # of a future
+    is_premium_in_cost: bool = False
+
+
 class PositionRestated(Struct, frozen=True, gc=False, omit_defaults=True, tag="PositionRestated.v3"):
     """Late entries, reversals or assignments changed effects of entries on record.
 
@@ -184,6 +216,7 @@ PositionEvent = (
     | PositionTransferred
     | FundingSettled
     | LotsAssigned
+    | ContractDelivered
     | PositionRestated
     | PositionBroken
 )
@@ -280,6 +313,22 @@ class SettleContract(Struct, frozen=True):
     settlement_id: str
     underlying_px: Decimal
     transact_time: datetime
+
+
+class DeliverContract(Struct, frozen=True):
+    """An option is exercised or assigned, or a dated future settles, by delivery of its underlying into `to`.
+
+    `quantity` None: all that is held. `settlement_px` is of a future; an option delivers at its strike. The premium of
+    an option is realized, or with `is_premium_in_cost` part of the price of what is delivered.
+    """
+
+    key: PositionKey
+    delivery_id: str
+    to: PositionKey
+    transact_time: datetime
+    quantity: Decimal | None = None
+    settlement_px: Decimal | None = None
+    is_premium_in_cost: bool = False
 
 
 PositionRequest = AssignLots

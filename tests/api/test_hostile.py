@@ -80,6 +80,10 @@ BODIES: dict[str, Any] = {
         "account_id": "main", "instrument_id": BTC, "settlement_id": "S-1", "underlying_px": "5",
         "transact_time": "2026-01-03T03:04:05Z",
     },
+    "/v1/positions/deliver": {
+        "account_id": "main", "instrument_id": BTC, "delivery_id": "D-1", "to_instrument_id": "ETHUSDT.SIM",
+        "quantity": "1", "settlement_px": "5", "is_premium_in_cost": True, "transact_time": "2026-01-03T03:04:05Z",
+    },
     "/v1/lots/assign": {
         "account_id": "main", "instrument_id": BTC, "exec_id": "E-1", "lot_ids": ["E-1"], "trade_seq": 1,
         "transact_time": "2026-01-02T03:04:05.678Z",

@@ -24,6 +24,7 @@ from domain.ledger import (
 from domain.marks import MarksRecorded, PriceKind
 from domain.policies import HedgeBand, Policy, PolicySet
 from domain.position import (
+    ContractDelivered,
     Effect,
     FundingSettled,
     Lot,
@@ -78,6 +79,7 @@ EVENTS = (
     ),
     TradeReversed(POSITION, SPOT, "E7", 7, AT, Money(D("0.02"), "USDT"), EFFECT, "busted"),
     LotsAssigned(POSITION, "E7", ("E1", "E3"), AT),
+    ContractDelivered(POSITION, "DEL-1", PositionKey("main", "main", BTC), D(2), AT, D("93500.5"), True),
     PositionBroken(POSITION, "a spot position is not below zero", "E7", D("-0.1"), AT),
     PositionTransferred(
         POSITION, SPOT, FIFO, "opening", Side.BUY, D("0.01"), D(92), AT, EFFECT, False, TransferReason.INTERNAL,

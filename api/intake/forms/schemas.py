@@ -109,6 +109,26 @@ class MoveAnswer(Answer):
     cost_there: DecimalText
 
 
+class DeliveryAnswer(Answer):
+    """What was delivered at which price, and what is held of the contract and of the underlying."""
+
+    delivery_id: str
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    to_instrument_id: str
+    quantity: DecimalText
+    price: DecimalText = Field(description="the strike, or of a future the settlement price")
+    is_premium_in_cost: bool
+    transact_time: TimeText
+    quantity_left: DecimalText
+    realized: DecimalText = Field(description="by the contract, in `settle`")
+    settle: str
+    quantity_there: DecimalText
+    cost_there: DecimalText
+    realized_there: DecimalText
+
+
 class SettlementAnswer(Answer):
     """A settled position: the price it was settled at, and all that it has realized, in `settle`."""
 
