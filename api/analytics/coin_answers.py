@@ -66,7 +66,7 @@ class GainTotal(Answer):
 
 
 class GainYear(Answer):
-    """A year: all disposals, income in coins at its value on receipt, and expenses. Sums are of valued rows."""
+    """A year: all disposals, income on receipt, what derivatives gained, and expenses. Sums are of valued rows."""
 
     year: int
     currency: str
@@ -80,12 +80,14 @@ class GainYear(Answer):
     unvalued: int
     income: DecimalText
     unvalued_income: int
+    derivatives: DecimalText
+    unvalued_derivatives: int
     expenses: DecimalText
     unvalued_expenses: int
 
 
 class GainIncome(Answer):
-    """A coin received as income, at its market value on receipt."""
+    """Income in a coin, at its market value on receipt, or in the currency itself."""
 
     account_id: str
     coin: str
@@ -94,6 +96,26 @@ class GainIncome(Answer):
     instrument_id: str | None
     reference: str
     quantity: DecimalText
+    year: int
+    currency: str
+    value: Maybe
+    value_rate: Maybe
+    value_rate_of: str | None
+    value_rate_at: TimeText | None
+    value_rate_source: str | None
+    missing: str | None
+
+
+class GainDerivative(Answer):
+    """What a derivative gained or cost in what it settles in: realized, funding, a premium or a fee."""
+
+    account_id: str
+    settled_at: TimeText
+    kind: str = Field(description="REALIZED, FUNDING, PREMIUM, FEE or REBATE")
+    instrument_id: str | None
+    reference: str
+    settle: str
+    amount: DecimalText
     year: int
     currency: str
     value: Maybe

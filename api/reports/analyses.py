@@ -251,7 +251,7 @@ def gains(basis: Basis) -> Content:
         currency=given.currency, equal=given.equal, mark_age_max=given.mark_age_max,
     )  # fmt: skip
     found = coin_gains.gains(basis.daybook, basis.at, requested)
-    parts = ("items", "totals", "years", "income", "left", "removed", "coins")
+    parts = ("items", "totals", "years", "income", "derivatives", "left", "removed", "coins")
     return Content({name: getattr(found, name) for name in parts}, {"currency": found.currency}, found.missing)
 
 

@@ -261,7 +261,7 @@ _REPORTS = (
         "gains",
         "Gains",
         "Show every disposal of a coin with the lots it used up: acquired when, held how long, cost, proceeds and gain"
-        " in one currency at the rates of their moments; totals by year, income, what is left.",
+        " in one currency at the rates of their moments; totals by year, income, derivatives, what is left.",
         models=("executions", "coins", "references"),
         parameters=(
             "account_id",
@@ -283,6 +283,7 @@ _REPORTS = (
             Part("totals", "By year, coin and term", ("year", "account_id", "coin", "term"), True),
             Part("years", "By year", ("year",), True),
             Part("income", "Income", is_marked=True),
+            Part("derivatives", "Derivatives", is_marked=True),
             Part("left", "Lots left", is_marked=True),
             Part("removed", "Withdrawn", is_marked=True),
             Part("coins", "Coins", ("account_id", "coin"), True),

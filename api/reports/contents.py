@@ -269,6 +269,7 @@ SHAPES: dict[tuple[str, str], type[schemas.Answer]] = {
     ("gains", "totals"): gained.GainTotal,
     ("gains", "years"): gained.GainYear,
     ("gains", "income"): gained.GainIncome,
+    ("gains", "derivatives"): gained.GainDerivative,
     ("gains", "left"): gained.GainLeft,
     ("gains", "removed"): gained.GainRemoved,
     ("gains", "coins"): gained.GainCoin,

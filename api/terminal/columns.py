@@ -237,6 +237,7 @@ GAIN_TOTALS = (
 GAIN_YEARS = (
     Column("year", "Year", Kind.NUMBER), Column("gain", "Gain", Kind.PNL), Column("gain_long", "Long", Kind.PNL),
     Column("gain_short", "Short", Kind.PNL), Column("income", "Income", Kind.NUMBER),
+    Column("derivatives", "Derivatives", Kind.PNL),
     Column("expenses", "Expenses", Kind.NUMBER), IN_CURRENCY, Column("disposals", "Rows", Kind.NUMBER, 5),
     Column("unvalued", "Not valued", Kind.NUMBER), Column("cost", "Cost", Kind.NUMBER, 3),
     Column("proceeds", "Proceeds", Kind.NUMBER, 2),
@@ -245,6 +246,12 @@ GAIN_INCOME = (
     OF_ACCOUNT, COIN, Column("received_at", "Received", Kind.TIME), Column("kind", "Kind"),
     Column("quantity", "Quantity", Kind.NUMBER), Column("value", "Value", Kind.NUMBER), IN_CURRENCY,
     Column("reference", "Reference", rank=5), Column("missing", "Unknown for", rank=7),
+)  # fmt: skip
+GAIN_DERIVATIVES = (
+    OF_ACCOUNT, Column("settled_at", "Settled", Kind.TIME), Column("instrument_id", "Instrument"),
+    Column("kind", "Kind"), Column("amount", "Amount", Kind.PNL), Column("settle", "Of"),
+    Column("value", "Value", Kind.PNL), IN_CURRENCY, Column("reference", "Reference", rank=5),
+    Column("value_rate", "Rate", Kind.NUMBER, 6), Column("missing", "Unknown for", rank=7),
 )  # fmt: skip
 GAIN_LEFT = (
     OF_ACCOUNT, COIN, Column("acquired_at", "Acquired", Kind.TIME), Column("acquired_by", "By", rank=1),
@@ -276,7 +283,8 @@ TABLES: dict[str, dict[str, Sequence[Column]]] = {
     "lots": {"items": LOTS},
     "matches": {"items": MATCHES},
     "gains": {
-        "items": GAINS, "totals": GAIN_TOTALS, "years": GAIN_YEARS, "income": GAIN_INCOME, "left": GAIN_LEFT,
+        "items": GAINS, "totals": GAIN_TOTALS, "years": GAIN_YEARS, "income": GAIN_INCOME,
+        "derivatives": GAIN_DERIVATIVES, "left": GAIN_LEFT,
         "removed": GAIN_REMOVED, "coins": GAIN_COINS,
     },
     "daily": {"items": DAILY, "totals": DAILY, "rates": RATES},

@@ -28,6 +28,7 @@ from domain.holdings.gains import (
     Receipt,
     Removal,
     Repayment,
+    Settlement,
     What,
     Withdrawals,
 )
@@ -162,20 +163,20 @@ class _Reader:
             yield from self._of_transfer(row, contract, what)
         elif is_future(contract):
             realized, _ = self._effect(row)
-            yield from _gained(what, Kind.REALIZED, Money(realized, contract.settle))
+            yield from _settled(what, Kind.REALIZED, Money(realized, contract.settle))
 
     def _of_derivative(self, row: TradeRow, contract: Contract, what: What) -> Iterator[Fact]:
         """Yield what a future realizes, or an option's premium, and the fees that are not part of either."""
         realized, fees = self._effect(row)
         if is_future(contract):
-            yield from _gained(what, Kind.REALIZED, Money(realized, contract.settle))
+            yield from _settled(what, Kind.REALIZED, Money(realized, contract.settle))
         else:
             assert row["last_px"] is not None, "a trade has a price"
             value = contract.value(Side(row["side"]).sign * row["last_qty"], row["last_px"])
-            yield from _gained(what, Kind.PREMIUM, Money(exact(-value), contract.settle))
+            yield from _settled(what, Kind.PREMIUM, Money(exact(-value), contract.settle))
             fees = _moneys(row["commissions"])
         for fee in fees:
-            yield from _gained(what, Kind.FEE if fee.amount > 0 else Kind.REBATE, Money(-fee.amount, fee.currency))
+            yield from _settled(what, Kind.FEE if fee.amount > 0 else Kind.REBATE, Money(-fee.amount, fee.currency))
 
     def _effect(self, row: TradeRow) -> tuple[Decimal, tuple[Money, ...]]:
         """Return what an entry realized, and its fees that are an expense."""
@@ -242,7 +243,7 @@ class _Reader:
                 for fee in moneys:
                     yield from _gained(what, Kind.FEE, fee)
             case coin_entries.FUNDING:
-                yield from _gained(what, Kind.FUNDING, moneys[0])
+                yield from _settled(what, Kind.FUNDING, moneys[0])
             case coin_entries.ENTRY:
                 yield from self._of_other(what, EntryKind(row["kind"]), moneys)
             case _:
@@ -300,6 +301,12 @@ def _gained(what: What, kind: Kind, money: Money) -> Iterator[Fact]:
         yield Receipt(_as(what, kind), money, is_income=True)
     elif money.amount < 0:
         yield Payment(_as(what, kind), Money(-money.amount, money.currency), True)
+
+
+def _settled(what: What, kind: Kind, money: Money) -> Iterator[Fact]:
+    """Yield what a derivative gained or cost, where it is anything."""
+    if money.amount:
+        yield Settlement(_as(what, kind), money)
 
 
 def _as(what: What, kind: Kind) -> What:

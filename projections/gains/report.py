@@ -1,5 +1,7 @@
 """The gains of disposals of coins, in one currency: matches with lots, totals by year, income, and what is left.
 
+What derivatives gained or cost is a part of its own: rows of what was realized, of funding, premiums and fees.
+
 Sums are of rows that are valued; beside them is stated how many rows, and which quantity, are not. Years are those of
 a time zone. Terms: LONG where a lot was held for `long_term_days` whole days of 24 hours or longer, else SHORT, and
 UNKNOWN where its acquisition is not on record.
@@ -15,11 +17,13 @@ from domain.holdings.gains import (
     AVERAGE_UNKNOWN,
     Acquired,
     Charged,
+    Earned,
     Gains,
     Held,
     Lot,
     Match,
     Movement,
+    Received,
     Scope,
     Taken,
     Worth,
@@ -30,6 +34,7 @@ from projections.storage.tables import Row
 LONG, SHORT, UNKNOWN = "LONG", "SHORT", "UNKNOWN"
 MISSING_MAX = 100  # named one by one
 TERMS = {True: LONG, False: SHORT, None: UNKNOWN}
+OTHERS = ("income", "derivatives", "expenses")
 AMOUNTS = ("proceeds", "cost", "gain")
 
 
@@ -66,6 +71,7 @@ class Report(NamedTuple):
     totals: Sequence[Row]
     years: Sequence[Row]
     income: Sequence[Row]
+    derivatives: Sequence[Row]
     left: Sequence[Row]
     removed: Sequence[Row]
     coins: Sequence[Row]
@@ -92,6 +98,7 @@ def report(
         totals=made.totals(currency),
         years=made.years(currency),
         income=[_income_row(one, selection, currency) for one in made.income],
+        derivatives=[_derivative_row(one, selection, currency) for one in made.derivatives],
         left=[_left_row(account_id, held, is_in_transit, currency) for account_id, held, is_in_transit in left],
         removed=[
             _removed_row(taken, currency)
@@ -109,7 +116,8 @@ class _Made:
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
         self._matches: list[Match] = []
-        self.income: list[Acquired] = []
+        self.income: list[Acquired | Received] = []
+        self.derivatives: list[Earned] = []
         self._totals: dict[tuple[Any, ...], Row] = {}
         self._years: dict[int, Row] = {}
         self._missing: dict[str, None] = {}
@@ -148,19 +156,25 @@ class _Made:
         row["gain"] += gain
 
     def move(self, movement: Movement) -> None:
-        """Add income and expenses, if they are selected."""
-        if isinstance(movement, Acquired) and movement.is_income:
-            name, worth, coin = "income", movement.cost, movement.coin
-        elif isinstance(movement, Charged):
-            name, worth, coin = "expenses", movement.worth, movement.paid_in
-        else:
-            return
-        what = movement.what
-        if not self._selection.has(what.account_id, coin, what.at):
-            return
-        if isinstance(movement, Acquired):
-            self.income.append(movement)
-        of_year = self._year(self._selection.year_of(what.at))
+        """Add income, expenses and what derivatives gained, if they are selected."""
+        what, selection = movement.what, self._selection
+        match movement:
+            case Acquired(is_income=True, coin=coin, cost=worth) | Received(currency=coin, worth=worth):
+                if selection.has(what.account_id, coin, what.at):
+                    self.income.append(movement)
+                    self._add("income", what.at, worth)
+            case Earned(settle=coin, worth=worth):
+                if selection.has(what.account_id, coin, what.at):
+                    self.derivatives.append(movement)
+                    self._add("derivatives", what.at, worth)
+            case Charged(paid_in=coin, worth=worth):
+                if selection.has(what.account_id, coin, what.at):
+                    self._add("expenses", what.at, worth)
+            case _:
+                pass
+
+    def _add(self, name: str, at: datetime, worth: Worth) -> None:
+        of_year = self._year(self._selection.year_of(at))
         if worth.amount is None:
             of_year[f"unvalued_{name}"] += 1
             self.lacks(worth.lacking)
@@ -169,9 +183,9 @@ class _Made:
 
     def _year(self, year: int) -> Row:
         if (known := self._years.get(year)) is None:
-            gained = dict.fromkeys(("gain_long", "gain_short", "gain_unknown", "income", "expenses"), ZERO)
-            known = self._years[year] = {"year": year, **_nothing(), **gained, "unvalued_income": 0}
-            known["unvalued_expenses"] = 0
+            gained = dict.fromkeys(("gain_long", "gain_short", "gain_unknown", *OTHERS), ZERO)
+            unvalued = {f"unvalued_{name}": 0 for name in OTHERS}
+            known = self._years[year] = {"year": year, **_nothing(), **gained, **unvalued}
         return known
 
     def lacks(self, *reasons: str) -> None:
@@ -255,16 +269,35 @@ def _match_row(match: Match, selection: Selection, currency: str) -> Row:
     }
 
 
-def _income_row(acquired: Acquired, selection: Selection, currency: str) -> Row:
-    what, worth = acquired.what, acquired.cost
+def _income_row(income: Acquired | Received, selection: Selection, currency: str) -> Row:
+    what = income.what
+    worth = income.cost if isinstance(income, Acquired) else income.worth
     return {
         "account_id": what.account_id,
-        "coin": acquired.coin,
+        "coin": income.coin if isinstance(income, Acquired) else income.currency,
         "received_at": what.at,
         "kind": what.kind.value,
         "instrument_id": what.instrument_id or None,
         "reference": what.reference,
-        "quantity": acquired.quantity,
+        "quantity": income.quantity if isinstance(income, Acquired) else income.worth.amount,
+        "year": selection.year_of(what.at),
+        "currency": currency,
+        "value": worth.amount,
+        **_rated("value", worth),
+        "missing": worth.lacking or None,
+    }
+
+
+def _derivative_row(earned: Earned, selection: Selection, currency: str) -> Row:
+    what, worth = earned.what, earned.worth
+    return {
+        "account_id": what.account_id,
+        "settled_at": what.at,
+        "kind": what.kind.value,
+        "instrument_id": what.instrument_id or None,
+        "reference": what.reference,
+        "settle": earned.settle,
+        "amount": earned.amount,
         "year": selection.year_of(what.at),
         "currency": currency,
         "value": worth.amount,

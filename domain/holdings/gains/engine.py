@@ -26,8 +26,10 @@ from domain.holdings.gains.movements import (
     Charged,
     Departed,
     Disposed,
+    Earned,
     Kind,
     Movement,
+    Received,
     Redenominated,
     Removed,
     Repaid,
@@ -182,7 +184,7 @@ class Gains:
                 self._arrive(movement)
             case Redenominated():
                 self._redenominate(movement)
-            case Charged():
+            case Received() | Earned() | Charged():
                 pass
             case _:
                 assert_never(movement)

@@ -23,9 +23,11 @@ from domain.holdings.gains.movements import (
     Charged,
     Departed,
     Disposed,
+    Earned,
     Kind,
     Movement,
     Rate,
+    Received,
     Redenominated,
     Removed,
     Repaid,
@@ -69,6 +71,13 @@ class Payment(Struct, frozen=True, gc=False):
     amount: Money
     is_charge: bool = False
     stated: Money | None = None
+
+
+class Settlement(Struct, frozen=True, gc=False):
+    """What a derivative gained (above zero) or cost: realized, its funding, premium or fees, in what it settles in."""
+
+    what: What
+    amount: Money
 
 
 class Removal(Struct, frozen=True, gc=False):
@@ -117,7 +126,7 @@ class Redenomination(Struct, frozen=True, gc=False):
     ratio: Decimal = ONE
 
 
-Fact = Exchange | Receipt | Payment | Removal | Departure | Arrival | Loan | Repayment | Redenomination
+Fact = Exchange | Receipt | Payment | Settlement | Removal | Departure | Arrival | Loan | Repayment | Redenomination
 Rates = Callable[[str], Rate]
 
 
@@ -131,7 +140,7 @@ def amounts_rated(fact: Fact, currency: str) -> tuple[str, ...]:
             found = paid if currency in legs else (*legs, *paid)
         case Receipt(amount=amount, stated=stated) | Payment(amount=amount, stated=stated):
             found = ((stated or amount).currency,)
-        case Loan(amount=amount) | Repayment(amount=amount):
+        case Settlement(amount=amount) | Loan(amount=amount) | Repayment(amount=amount):
             found = (amount.currency,)
         case Removal() | Departure() | Arrival() | Redenomination():
             found = ()
@@ -157,12 +166,22 @@ def movements_of(fact: Fact, currency: str, rates: Rates, policy: FeePolicy) -> 
                 yield Acquired(
                     what, amount.currency, amount.amount, cost, is_income=fact.is_income, acquired_at=fact.acquired_at
                 )
+            elif fact.is_income:
+                yield Received(what, currency, cost)
         case Payment(amount=amount, stated=stated):
             worth = rates((stated or amount).currency).worth((stated or amount).amount)
             if amount.currency != currency:
                 yield Disposed(what, amount.currency, amount.amount, worth)
-            if fact.is_charge and (amount.currency != currency or what.kind is Kind.FEE):
+            if fact.is_charge:
                 yield Charged(what, amount.currency, worth)
+        case Settlement(amount=amount):
+            worth = rates(amount.currency).worth(amount.amount)
+            yield Earned(what, amount.currency, amount.amount, worth)
+            if amount.currency != currency and amount.amount > 0:
+                yield Acquired(what, amount.currency, amount.amount, worth)
+            elif amount.currency != currency:
+                paid = rates(amount.currency).worth(-amount.amount)
+                yield Disposed(what, amount.currency, -amount.amount, paid)
         case Loan(amount=amount) | Repayment(amount=amount) if amount.currency != currency:
             made = Borrowed if isinstance(fact, Loan) else Repaid
             yield made(what, amount.currency, amount.amount, rates(amount.currency).worth(amount.amount))

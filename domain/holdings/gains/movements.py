@@ -194,6 +194,26 @@ class Redenominated(Struct, frozen=True, gc=False):
     ratio: Decimal = ONE
 
 
+class Received(Struct, frozen=True, gc=False):
+    """Income in the currency of the gains itself: money, so no lot."""
+
+    what: What
+    currency: str
+    worth: Worth
+
+
+class Earned(Struct, frozen=True, gc=False):
+    """What a derivative gained (above zero) or cost: realized, its funding, premium or fees, in what it settles in.
+
+    The coin that it settles in is acquired or disposed of besides.
+    """
+
+    what: What
+    settle: str
+    amount: Decimal
+    worth: Worth
+
+
 class Charged(Struct, frozen=True, gc=False):
     """A fee that is an expense of its own: part of no cost and no proceeds. Negative: a rebate."""
 
@@ -202,5 +222,7 @@ class Charged(Struct, frozen=True, gc=False):
     worth: Worth
 
 
-Movement = Acquired | Disposed | Removed | Departed | Arrived | Borrowed | Repaid | Redenominated | Charged
+Movement = (
+    Acquired | Disposed | Removed | Departed | Arrived | Borrowed | Repaid | Redenominated | Received | Earned | Charged
+)
 NOTHING = Worth(ZERO, exact_rate(""))

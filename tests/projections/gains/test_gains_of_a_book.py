@@ -25,13 +25,14 @@ from domain.account import (
 from domain.holdings.gains import Scope, Withdrawals
 from domain.instrument import Contract, Kind
 from domain.position import AssignLots, MovePosition, PositionKey, SettleFunding, Transfer, TransferReason
-from domain.values import Mark, Money, Side
+from domain.values import ZERO, Mark, Money, Side
 from projections.gains.facts import Wanted, facts, linked
 from projections.gains.rates import Valuing, valued
 from projections.gains.report import Selection, report
-from projections.models import reference_data
+from projections.models import balances, reference_data
 from projections.runner.runner import as_of
-from tests.desk import BTC, PERP, T0, Desk, fill
+from tests.desk import BTC, PERP, T0, Desk, costings, days, fill
+from tests.projections.holdings import books
 
 IN, OUT = Indicator.CREDIT, Indicator.DEBIT
 PAIRS = {
@@ -220,13 +221,48 @@ def test_what_futures_realize_in_a_coin_is_acquired_or_disposed_of():
         SettleFunding(key, "F1", money("0.01", "BTC"), at(3)), SettleFunding(key, "F2", money("-0.02", "BTC"), at(4))
     )
     made = gains_of(desk)
-    assert [(row["kind"], row["reference"], row["quantity"]) for row in made.income] == [
-        ("REALIZED", "P2", D("0.25")), ("FUNDING", "F1", D("0.01")),
+    names = ("kind", "reference", "settle", "amount", "value", "value_rate")
+    assert [tuple(row[name] for name in names) for row in made.derivatives] == [
+        ("REALIZED", "P2", "BTC", D("0.25"), 12_500, 50_000),
+        ("REALIZED", "P3", "BTC", D("-0.125"), -6250, 50_000),
+        ("FUNDING", "F1", "BTC", D("0.01"), 500, 50_000),
+        ("FUNDING", "F2", "BTC", D("-0.02"), -1000, 50_000),
     ]  # fmt: skip
     assert shown(made, "kind", "reference", "quantity", "cost") == [
         ("REALIZED", "P3", D("0.125"), 6250), ("FUNDING", "F2", D("0.02"), 1000),
     ]  # fmt: skip
-    assert made.years[0]["expenses"] == 7250
+    assert (made.years[0]["derivatives"], made.years[0]["income"], made.years[0]["expenses"]) == (5750, 0, 0)
+
+
+def test_derivatives_that_settle_in_the_currency_are_lines_of_their_own_and_no_coins():
+    desk = books.desk_of()
+    more = {"instrument_id": books.LINEAR, "fee": money("0.5", "USDT")}
+    desk.report(fill("P1", Side.BUY, "4", "100", 0, **more), fill("P2", Side.SELL, "4", "150", 1, **more))
+    desk.report(SettleFunding(PositionKey("main", "trend", books.LINEAR), "F1", money("-3", "USDT"), at(2)))
+    made = gains_of(desk)
+    found = [(row["kind"], row["reference"], row["value"], row["value_rate_source"]) for row in made.derivatives]
+    assert found == [
+        ("FEE", "P1", D("-0.5"), None), ("REALIZED", "P2", 100, None), ("FEE", "P2", D("-0.5"), None),
+        ("FUNDING", "F1", -3, None),
+    ]  # fmt: skip
+    assert (made.items, made.left, made.years[0]["derivatives"]) == ([], [], 96)
+    in_euro = gains_of(desk, currency="EUR", look_up=marked({"USDTEUR.SIM": D("0.9")}), pairs=EUR_PAIRS)
+    assert [row["value"] for row in in_euro.derivatives] == [D("-0.45"), 90, D("-0.45"), D("-2.7")]
+    assert [(row["coin"], row["acquired"], row["uncovered"]) for row in in_euro.coins] == [
+        ("USDT", 100, D("0.5")),
+    ]  # fmt: skip
+
+
+def test_income_and_charges_in_the_currency_itself_are_counted():
+    desk = Desk()
+    desk.report(
+        BookEntry("main", "I", EntryKind.INTEREST, IN, money(7, "USDT"), "", at(0)),
+        BookEntry("main", "J", EntryKind.INTEREST, OUT, money(2, "USDT"), "", at(1)),
+        ChargeFee("main", "F", money(1, "USDT"), "custody", at(2)),
+    )
+    made = gains_of(desk)
+    assert [(row["coin"], row["quantity"], row["value"]) for row in made.income] == [("USDT", 7, 7)]
+    assert (made.years[0]["income"], made.years[0]["expenses"], made.items) == (7, 3, [])
 
 
 def test_coins_in_kind_come_with_their_stated_cost_and_move_with_their_lots():
@@ -304,3 +340,30 @@ def test_any_order_of_arrival_gives_the_same_gains(steps, basis, scope, seed):
     assert first == second
     for row in first.coins:
         assert row["acquired"] + row["moved"] + row["uncovered"] == row["disposed"] + row["removed"] + row["left"]
+
+
+def assert_left_is_the_balance(desk, basis):
+    """What is left of every coin, less what was never acquired on record, is the balance of it in each account."""
+    made = gains_of(desk, basis=basis)
+    left = {(row["account_id"], row["coin"]): row["left"] - row["uncovered"] for row in made.coins}
+    held = {}
+    for row in balances.balances(as_of(desk.log)):
+        place = row["account_id"], row["asset"]
+        held[place] = held.get(place, ZERO) + row["total"]
+    assert {place: amount for place, amount in left.items() if amount} == {
+        place: amount for place, amount in held.items() if amount and place[1] != "USDT"
+    }
+
+
+@settings(max_examples=40)
+@given(days, costings, st.sampled_from(CostBasis))
+def test_what_is_left_of_a_day_is_the_balance_of_each_coin(steps, costing, basis):
+    desk = Desk(costing=costing)
+    desk.live(steps)
+    assert_left_is_the_balance(desk, basis)
+
+
+@settings(max_examples=40)
+@given(books.steps, st.sampled_from(CostBasis))
+def test_what_is_left_of_a_book_is_the_balance_of_each_coin(steps, basis):
+    assert_left_is_the_balance(books.traded(steps), basis)

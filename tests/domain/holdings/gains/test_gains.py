@@ -27,6 +27,7 @@ from domain.holdings.gains import (
     Removed,
     Repaid,
     Scope,
+    Settlement,
     What,
     Worth,
     exact_rate,
@@ -294,12 +295,25 @@ def test_what_a_trade_brings_in_costs_what_it_gives_up(base, quote, fee, side, p
     assert came == went
 
 
-def test_income_is_valued_on_receipt_and_a_loss_paid_in_a_coin_is_an_expense():
+def test_income_is_valued_on_receipt_and_a_charge_is_an_expense():
     (income,) = of_fact(Receipt(what("I", kind=Kind.STAKING), Money(D(2), "BNB"), is_income=True))
     assert (income.is_income, income.cost.amount) == (True, 1000)
-    disposed, charged = of_fact(Payment(what("P", kind=Kind.REALIZED), Money(D(1), "BTC"), is_charge=True))
+    (received,) = of_fact(Receipt(what("I", kind=Kind.INTEREST), Money(D(2), "EUR"), is_income=True))
+    assert (received.currency, received.worth.amount) == ("EUR", 2)
+    disposed, charged = of_fact(Payment(what("P", kind=Kind.FEE), Money(D(1), "BTC"), is_charge=True))
     assert (disposed.proceeds.amount, charged.worth.amount) == (50000, 50000)
-    assert not of_fact(Payment(what("P", kind=Kind.REALIZED), Money(D(1), "EUR"), is_charge=True))
+    (charged,) = of_fact(Payment(what("P", kind=Kind.INTEREST), Money(D(1), "EUR"), is_charge=True))
+    assert charged.worth.amount == 1
+
+
+def test_what_a_derivative_gains_in_a_coin_is_acquired_and_what_it_costs_disposed_of():
+    earned, acquired = of_fact(Settlement(what("R", kind=Kind.REALIZED), Money(D(1), "BTC")))
+    assert (earned.worth.amount, acquired.cost.amount, acquired.is_income) == (50000, 50000, False)
+    earned, disposed = of_fact(Settlement(what("F", kind=Kind.FUNDING), Money(D("-0.5"), "BTC")))
+    assert (earned.amount, earned.worth.amount) == (D("-0.5"), -25000)
+    assert (disposed.quantity, disposed.proceeds.amount) == (D("0.5"), 25000)
+    (earned,) = of_fact(Settlement(what("P", kind=Kind.PREMIUM), Money(D(-3), "EUR")))
+    assert (earned.worth.amount, earned.worth.rate.is_exact) == (-3, True)
 
 
 def test_a_rebate_in_a_coin_is_acquired_at_its_value_and_lowers_the_cost():
