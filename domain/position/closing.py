@@ -9,12 +9,8 @@ from domain.errors import ReportUnreadable, RequestRefused
 from domain.instrument import AmendInstrument, Kind, RedenominateInstrument
 from domain.names import joined
 from domain.position import costing
-<<<<<<< HEAD
 from domain.position.costing import Lot
-from domain.position.events import Filled, MovePosition, SettleContract, TradeKind, Transfer, TransferReason
-=======
 from domain.position.events import Filled, MovePosition, SettleContract, Transfer, TransferReason
->>>>>>> gaps/main
 from domain.position.position import Position
 from domain.values import ZERO, Liquidity, Money, PositionSide, Side, TradeKind, divide, exact
 

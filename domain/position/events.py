@@ -22,23 +22,6 @@ class PositionKey(Struct, frozen=True, gc=False, omit_defaults=True):
     position_side: PositionSide = PositionSide.BOTH
 
 
-<<<<<<< HEAD
-=======
-class TradeKind(StrEnum):
-    """The cause of a trade: LIQUIDATION and AUTO_DELEVERAGE by the venue, SETTLEMENT and EXERCISE in cash at expiry.
-
-    DELIVERY closes an option or future, and opens what was delivered for it.
-    """
-
-    TRADE = "TRADE"
-    LIQUIDATION = "LIQUIDATION"
-    AUTO_DELEVERAGE = "AUTO_DELEVERAGE"
-    SETTLEMENT = "SETTLEMENT"
-    EXERCISE = "EXERCISE"
-    DELIVERY = "DELIVERY"
-
-
->>>>>>> facts/main
 class TransferReason(StrEnum):
     """Why quantity moved without a trade. Income is booked at its fair value, which is then its cost.
 

@@ -65,12 +65,8 @@ TAKEN = {
     "TradeBooked": "executions positions lots balances journal daily",
     "TradeReversed": "executions positions lots balances journal daily",
     "PositionTransferred": "executions positions lots balances journal daily capital",
-<<<<<<< HEAD
     "FundingSettled": "positions balances journal daily coins",
-=======
-    "FundingSettled": "positions balances journal daily",
     "ContractDelivered": "",  # the trades beside it are booked
->>>>>>> facts/main
     "LotsAssigned": "executions",  # what it moves is in the PositionRestated behind it
     "PositionRestated": "executions positions lots balances journal daily",
     "PositionBroken": "breaks",
