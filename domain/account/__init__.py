@@ -54,6 +54,10 @@ from domain.account.cash import (
     mirrored,
 )
 from domain.account.evidence import EvidenceEvent, RawReportKept
+from domain.account.redenomination import AssetRedenominated, RedenominateAsset
+from domain.account.redenomination import entries as redenominated
+from domain.account.redenomination import is_consequence as is_of_redenomination
+from domain.account.redenomination import request_of as redenomination_of
 from domain.account.subject import ForgetSubject, Personal, Subject, SubjectEvent, SubjectForgotten
 from domain.account.venue_statement import (
     BalanceLine,
@@ -77,6 +81,7 @@ __all__ = [
     "AccountEvent",
     "AccountOpened",
     "AccountReport",
+    "AssetRedenominated",
     "BalanceLine",
     "BookEntry",
     "Break",
@@ -111,6 +116,7 @@ __all__ = [
     "PositionLine",
     "PositionOpened",
     "RawReportKept",
+    "RedenominateAsset",
     "RequestTransfer",
     "ResolveBreak",
     "ReturnTransfer",
@@ -132,9 +138,12 @@ __all__ = [
     "decide",
     "digest_of",
     "evolve",
+    "is_of_redenomination",
     "mirrored",
     "opened",
     "owner_place",
+    "redenominated",
+    "redenomination_of",
     "stream",
     "with_position",
 ]
