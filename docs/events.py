@@ -168,6 +168,8 @@ FIELDS: dict[str, tuple[str, str]] = {
     "instrument_count": ("", "the number of instruments in the batch"),
     "instrument_id": ("Symbol(55)", "SYMBOL.VENUE: the venue's own symbol, our code of the venue"),
     "instruments": ("", "the first instruments of the batch by name, at most 64"),
+    "insurance": ("", "of a liquidation: what the insurance fund of its venue took, beside the commissions"),
+    "is_corrected": ("", "true where reports recorded with it corrected the break"),
     "is_earlier": ("", "whether the prices were recorded before batches were, at times of their own"),
     "is_late": ("", "whether something later had been booked before"),
     "is_margin": ("", "whether balances may be below zero"),

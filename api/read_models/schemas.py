@@ -187,6 +187,9 @@ class VenueReportAnswer(Answer):
     errors: list[dict[str, Any]] | None = Field(
         None, description="of an unreadable one: field, value, rule, code, message"
     )
+    break_id: str | None = Field(
+        None, description="the id of the break that keeps it, opened now or before: `GET /v1/breaks?break_id=`"
+    )
     breaks: list[dict[str, Any]] | None = Field(
         None, description="of a venue statement: its differences from our records, each with the id of its break"
     )
@@ -427,7 +430,8 @@ BreakRow = _row(
 )  # fmt: skip
 PnlRow = _row(
     "PnlRow",
-    "A position and its PnL.",
+    "A position and its PnL; or what cash of an account earned and was charged in a currency (kind CASH, without an"
+    " instrument): `income` and `fees_settle`.",
     _SHOWN,
     avg_px=DecimalText | None,
     venue=str,

@@ -215,7 +215,7 @@ class Holdings:
             return
         key = PositionKey(self.account_id, state.strategy_id, fill.instrument_id, state.leg_of(fill))
         place = Occurrence(fill.transact_time, fill.trade_seq, fill.exec_id)
-        commission, *further = by_currency(fill.commissions)
+        commission, *further = by_currency(fill.fees)
         entry = Entry(
             occurrence=place,
             contract=contract,

@@ -17,6 +17,7 @@ from domain.account import (
     NOTHING_HELD,
     Account,
     AccountReport,
+    BreakResolved,
     CashReport,
     CloseAccount,
     Held,
@@ -92,11 +93,19 @@ def check(work: UnitOfWork, account_id: str) -> None:
         raise ReportUnreadable("account_id", account_id, "an open account; open it first, then report again")
 
 
-def admit(work: UnitOfWork, reports: Sequence[AccountReport]) -> list[Admitted]:
-    """Record reports of accounts, after all trades of the unit of work are booked."""
+def admit(work: UnitOfWork, reports: Sequence[AccountReport], *, has_failed: bool) -> list[Admitted]:
+    """Record reports of accounts, after all trades of the unit of work are booked.
+
+    A break is not resolved where a report beside it `has_failed`.
+    """
     held: dict[str, Held] = {}
-    admitted = []
+    admitted: list[Admitted] = []
     for report in reports:
+        has_failed = has_failed or any(each.error is not None for each in admitted[-1:])
+        if has_failed and isinstance(report, BreakResolved):
+            rule = "corrected by reports that can be recorded"
+            admitted.append(Admitted((), InvalidInput("break_id", report.break_id, rule)))
+            continue
         try:
             admitted.append(Admitted(_admit(work, report, held)))
         except InvalidInput as error:

@@ -27,9 +27,9 @@ from domain.ledger.log import Recorded
 from domain.ledger.signing import SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
 from domain.marks import MarksRecorded, RecordMarks
 from domain.order import Order, OrderFilled, OrderKey, venue_ids
-from domain.position import TradeKind, TransferReason
+from domain.position import TransferReason
 from domain.sealed.figures import CloseFigures, FiguresClosed
-from domain.values import ONE, PLACES_MAX, Mark, divide, exact, rounded
+from domain.values import ONE, PLACES_MAX, Mark, TradeKind, divide, exact, rounded
 
 
 class Origin(StrEnum):
@@ -257,8 +257,8 @@ def _other_request(event: Any) -> Any:
             return accounts.CloseAccount(event.account_id, event.reason, event.transact_time)
         case accounts.TransferPending():
             return accounts.RequestTransfer(event.account_id, event.leg, event.transact_time)
-        case accounts.BreakResolved(statement_id=""):
-            return accounts.ResolveBreak(event.account_id, event.break_id, event.reason, event.transact_time)
+        case accounts.BreakResolved() if event.is_dismissal:
+            return accounts.dismissal_of(event)
         case accounts.SubjectForgotten():
             return accounts.ForgetSubject(event.subject_id, event.reason, event.transact_time)
         case instrument.InstrumentListed():
@@ -320,8 +320,8 @@ def _report_of_account(event: Any) -> Any:
     match event:
         case accounts.BreakOpened() | accounts.BreakChanged() | accounts.BreakAged():
             return event
-        case accounts.BreakResolved():  # by a statement; without one a person has requested it
-            return event if event.statement_id else None
+        case accounts.BreakResolved():  # by a statement or other reports, else a person has requested it
+            return None if event.is_dismissal else event
         case accounts.TransferSettled():
             return accounts.SettleTransfer(
                 event.account_id, event.leg, event.transact_time, event.booking_date, value_date=event.value_date
@@ -342,9 +342,9 @@ def reports_of(events: Sequence[Any], state: State) -> list[Any]:
 
     A report that is stated twice, or was known before, adds nothing when it is admitted again.
     """
-    broken: dict[tuple[str, str, datetime], Any] = {}  # the reports that breaks have word for word
+    broken: dict[tuple[str, str, datetime], Any] = {}  # the booked reports that breaks beside them have word for word
     for each in events:
-        if isinstance(each, accounts.AccountBroken) and each.report is not None:
+        if isinstance(each, accounts.AccountBroken) and each.report is not None and each.on_record is None:
             broken.setdefault((each.account_id, cash.id_of(each.report), each.transact_time), each.report)
     reports: dict[Any, None] = {}
     aliases: dict[OrderKey, OrderKey] = {}

@@ -10,9 +10,9 @@ from domain.instrument import AmendInstrument, Facts, Kind, RedenominateInstrume
 from domain.names import joined
 from domain.position import costing
 from domain.position.costing import Lot
-from domain.position.events import Filled, MovePosition, SettleContract, TradeKind, Transfer, TransferReason
+from domain.position.events import Filled, MovePosition, SettleContract, Transfer, TransferReason
 from domain.position.position import Position
-from domain.values import ZERO, Liquidity, Money, PositionSide, Side, divide, exact
+from domain.values import ZERO, Liquidity, Money, PositionSide, Side, TradeKind, divide, exact
 
 
 def check_transfer(position: Position | None, report: Transfer) -> None:

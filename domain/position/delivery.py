@@ -14,9 +14,9 @@ from decimal import Decimal
 from domain.errors import RequestRefused
 from domain.instrument import Contract, ExerciseStyle, Kind, PutOrCall
 from domain.position import costing
-from domain.position.events import ContractDelivered, DeliverContract, Filled, PositionKey, TradeKind
+from domain.position.events import ContractDelivered, DeliverContract, Filled, PositionKey
 from domain.position.position import Position
-from domain.values import ZERO, Liquidity, Money, Side, divide, exact
+from domain.values import ZERO, Liquidity, Money, Side, TradeKind, divide, exact
 
 
 def delivered(

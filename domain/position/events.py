@@ -10,7 +10,7 @@ from domain.account import Costing
 from domain.instrument import Contract
 from domain.position.costing import Effect, Lot, LotChange
 from domain.position.rebooking import Moved, Restated
-from domain.values import Liquidity, Money, Occurrence, PositionSide, Side
+from domain.values import Liquidity, Money, Occurrence, PositionSide, Side, TradeKind
 
 
 class PositionKey(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -20,22 +20,6 @@ class PositionKey(Struct, frozen=True, gc=False, omit_defaults=True):
     strategy_id: str
     instrument_id: str
     position_side: PositionSide = PositionSide.BOTH
-
-
-class TradeKind(StrEnum):
-    """The cause of a trade: LIQUIDATION and AUTO_DELEVERAGE by the venue, SETTLEMENT and EXERCISE in cash at expiry.
-
-    DELIVERY closes an option or future, and opens what was delivered for it. FRACTION is what a redenomination paid in
-    cash.
-    """
-
-    TRADE = "TRADE"
-    LIQUIDATION = "LIQUIDATION"
-    AUTO_DELEVERAGE = "AUTO_DELEVERAGE"
-    SETTLEMENT = "SETTLEMENT"
-    EXERCISE = "EXERCISE"
-    DELIVERY = "DELIVERY"
-    FRACTION = "FRACTION"
 
 
 class TransferReason(StrEnum):

@@ -47,14 +47,13 @@ from domain.position.events import (
     Reverse,
     SettleFunding,
     TradeBooked,
-    TradeKind,
     TradeReversed,
     Transfer,
 )
 from domain.position.history import History
 from domain.position.rebooking import Booked, Changes
 from domain.position.whole_numbers import TooFine
-from domain.values import ZERO, Money, Occurrence, PositionSide, Side, exact
+from domain.values import ZERO, Money, Occurrence, PositionSide, Side, TradeKind, exact
 
 _AT_EXPIRY = {TradeKind.SETTLEMENT, TradeKind.EXERCISE, TradeKind.DELIVERY}
 LATEST = datetime.max.replace(tzinfo=UTC)

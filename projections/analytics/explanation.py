@@ -23,12 +23,11 @@ from domain.position import (
     PositionTransferred,
     Sums,
     TradeBooked,
-    TradeKind,
     TradeReversed,
     TransferReason,
     expensed,
 )
-from domain.values import ZERO, Mark, Money, Occurrence, Side, exact
+from domain.values import ZERO, Mark, Money, Occurrence, Side, TradeKind, exact
 from projections.models.lots import LotRow
 from projections.storage.tables import AnyRow, contract_of
 

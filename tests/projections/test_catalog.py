@@ -14,15 +14,15 @@ TAKEN = {
     "InstrumentDelisted": "",
     "InstrumentRedenominated": "",
     # accounts: conventions travel with what was booked by them; balances and journal need an account's venue
-    "AccountOpened": "balances journal references",
+    "AccountOpened": "balances journal references coins",
     "AccountClosed": "",
     "AssetRedenominated": "",  # the entries, transfers and restated orders beside it are booked
     "PositionOpened": "",
     "TransferPending": "balances",
-    "TransferSettled": "balances journal capital",
-    "TransferReturned": "balances journal capital",
-    "FeeCharged": "balances journal capital",
-    "EntryBooked": "balances journal capital",
+    "TransferSettled": "balances journal capital coins",
+    "TransferReturned": "balances journal capital coins",
+    "FeeCharged": "balances journal capital coins",
+    "EntryBooked": "balances journal capital coins",
     "AccountBroken": "breaks",
     "BreakOpened": "breaks",
     "BreakChanged": "breaks",
@@ -66,7 +66,7 @@ TAKEN = {
     "TradeBooked": "executions positions lots balances journal daily",
     "TradeReversed": "executions positions lots balances journal daily",
     "PositionTransferred": "executions positions lots balances journal daily capital",
-    "FundingSettled": "positions balances journal daily",
+    "FundingSettled": "positions balances journal daily coins",
     "ContractDelivered": "",  # the trades beside it are booked
     "LotsAssigned": "executions",  # what it moves is in the PositionRestated behind it
     "PositionRestated": "executions positions lots balances journal daily",

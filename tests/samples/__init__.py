@@ -1,4 +1,4 @@
-"""One record of every kind of event, with every field filled."""
+"""One record of every kind of event, with every field filled; and with each field that was added later."""
 
 from datetime import UTC, datetime
 from decimal import Decimal as D
@@ -47,13 +47,12 @@ from domain.position import (
     Restated,
     Sums,
     TradeBooked,
-    TradeKind,
     TradeReversed,
     TransferReason,
 )
 from domain.risk import Mode
 from domain.sealed.figures import FiguresClosed
-from domain.values import Liquidity, Money, Occurrence, OpenedAt, Side
+from domain.values import Liquidity, Money, Occurrence, OpenedAt, Side, TradeKind
 from tests.samples import access_events, account_events, order_events, risk_events
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

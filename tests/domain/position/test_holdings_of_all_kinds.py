@@ -24,11 +24,10 @@ from domain.position import (
     Reverse,
     SettleContract,
     SettleFunding,
-    TradeKind,
     Transfer,
     TransferReason,
 )
-from domain.values import ZERO, Money, OpenedAt, Side, divide
+from domain.values import ZERO, Money, OpenedAt, Side, TradeKind, divide
 from tests.derived import derived
 from tests.domain.ledger.test_ledger import fill as order_fill
 from tests.domain.position.booking import AVERAGE, KEY, SPOT, T0, booked, current, fill
