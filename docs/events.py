@@ -114,6 +114,11 @@ FIELDS: dict[str, tuple[str, str]] = {
     "to": ("", "the position that what is delivered goes to"),
     "settlement_px": ("", "the price that a future settles and delivers at"),
     "is_premium_in_cost": ("", "an option's premium is part of the price of what it delivers"),
+    "to_asset": ("", "the coin that it became"),
+    "fraction_px": ("", "the price that fractions of the new lot size were paid at"),
+    "is_renaming": ("", "whether the other instrument is the same under a new name"),
+    "successors": ("", "instruments that were named, and what each became"),
+    "is_of_all": ("", "whether it was requested for all accounts at once"),
     "redenomination_id": ("", "the caller's own id of a redenomination"),
     "to_instrument_id": ("", "the instrument that it became"),
     "units": ("", "units of the other instrument"),
@@ -274,6 +279,7 @@ FIELDS: dict[str, tuple[str, str]] = {
 MODULES = {  # a chapter for each module that holds events
     "instrument": "domain.instrument",
     "account": "domain.account.account",
+    "redenomination": "domain.account.redenomination",
     "cash": "domain.account.cash",
     "statement": "domain.account.venue_statement",
     "order": "domain.order.events",
@@ -294,6 +300,7 @@ MODULES = {  # a chapter for each module that holds events
 STREAMS = {
     "instrument": "`instrument:{venue}:{symbol}`",
     "account": "`account:{account}`",
+    "redenomination": "`account:{account}`",
     "cash": "`account:{account}`",
     "statement": "`statement:{account}:{digest}`",
     "order": "`order:{account}:{cl_ord_id}`",

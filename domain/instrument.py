@@ -26,6 +26,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from domain import names
+from domain.account import RedenominateAsset
 from domain.errors import RequestRefused
 from domain.values import EARLIEST, ONE, PLACES_MAX, ZERO, divide, exact, rounded
 
@@ -202,7 +203,8 @@ class InstrumentRedenominated(Struct, frozen=True, tag="InstrumentRedenominated"
     """What is held of an instrument became another one: `units` of it for every `per` of this one, at `effective_at`.
 
     A redenomination, a renaming (1 for 1), a split, a merger into another coin: no disposal. The position transfers
-    beside it have the reason REDENOMINATION, the other position as counterparty, and the lots with their ages.
+    beside it have the reason REDENOMINATION, the other position as counterparty, and the lots with their ages. Open
+    orders are carried. Fractions of the new lot size are sold at `fraction_px`, if it is given.
     """
 
     instrument_id: str
@@ -212,6 +214,8 @@ class InstrumentRedenominated(Struct, frozen=True, tag="InstrumentRedenominated"
     per: Decimal
     effective_at: datetime
     account_id: str = ""  # "": of all accounts
+    fraction_px: Decimal | None = None
+    is_renaming: bool = False  # the other one is listed as this one was, and this one takes no more orders
 
 
 InstrumentEvent = InstrumentListed | InstrumentAmended | InstrumentDelisted | InstrumentRedenominated
@@ -244,7 +248,11 @@ class DelistInstrument(Struct, frozen=True):
 
 
 class RedenominateInstrument(Struct, frozen=True):
-    """Turn what is held of an instrument into another one, at its cost, with its lots and their ages."""
+    """Turn what is held of an instrument into another one, at its cost, with its lots and their ages.
+
+    What is less than a lot of the other one is sold at `fraction_px`, if that is given. A renaming lists the other
+    instrument as this one is, unless it is listed, and delists this one.
+    """
 
     instrument_id: str
     redenomination_id: str
@@ -253,6 +261,8 @@ class RedenominateInstrument(Struct, frozen=True):
     per: Decimal
     effective_at: datetime
     account_id: str = ""
+    fraction_px: Decimal | None = None
+    is_renaming: bool = False
 
 
 InstrumentRequest = ListInstrument | AmendInstrument | DelistInstrument | RedenominateInstrument
@@ -344,6 +354,14 @@ def _redenominated(instrument: Instrument, request: RedenominateInstrument) -> t
     for field, value in (("units", request.units), ("per", request.per)):
         if not value.is_finite() or value <= 0:
             raise RequestRefused(f"{field} above zero", **{field: value})
+    price = request.fraction_px
+    if price is not None and not (price.is_finite() and instrument.contract.has_price(price)):
+        raise RequestRefused(
+            "a price that the underlying may have", price=price, instrument_id=request.to_instrument_id
+        )
+    is_one_for_one = request.units == request.per and not request.account_id and price is None
+    if request.is_renaming and not is_one_for_one:
+        raise RequestRefused("a renaming is 1 for 1, of all accounts", units=request.units, per=request.per)
     if instrument.instrument_id == request.to_instrument_id and request.units == request.per:
         raise RequestRefused("a redenomination changes the instrument or the number of units", units=request.units)
     return (event,)
@@ -359,6 +377,23 @@ def check_successor(old: Instrument, new: Instrument | None, request: Redenomina
             "a redenomination keeps kind and settlement currency", kind=other.kind, settle=other.settle,
             to_instrument_id=request.to_instrument_id,
         )  # fmt: skip
+
+
+def successor(old: Instrument, request: RedenominateAsset) -> tuple[str, ListInstrument]:
+    """What an instrument in a coin becomes with it: the id, named alike, and how it is listed.
+
+    Prices and quantities are stepped so that every one of before is one of now. Raises RequestRefused.
+    """
+    facts, symbol = old.facts_at(request.effective_at), names.symbol_of(old.instrument_id)
+    contract = replace(facts.contract, base=request.to_asset)
+    named = dict(request.successors).get(old.instrument_id)
+    if named is None and not symbol.startswith(request.asset):
+        raise RequestRefused(
+            "an instrument named otherwise is named with what it becomes", instrument_id=old.instrument_id
+        )
+    name = named or f"{request.to_asset}{symbol[len(request.asset) :]}.{names.venue_of(old.instrument_id)}"
+    tick, lot = divide(facts.tick_size * request.per, request.units), request.converted(facts.lot_size)
+    return name, ListInstrument(name, contract, tick, lot)
 
 
 def _amended(instrument: Instrument, request: AmendInstrument) -> tuple[InstrumentEvent, ...]:

@@ -83,7 +83,8 @@ class Side(StrEnum):
 class TradeKind(StrEnum):
     """The cause of a trade: LIQUIDATION and AUTO_DELEVERAGE by the venue, SETTLEMENT and EXERCISE in cash at expiry.
 
-    DELIVERY closes an option or future, and opens what was delivered for it.
+    DELIVERY closes an option or future, and opens what was delivered for it. FRACTION is what a redenomination paid in
+    cash.
     """
 
     TRADE = "TRADE"
@@ -92,6 +93,7 @@ class TradeKind(StrEnum):
     SETTLEMENT = "SETTLEMENT"
     EXERCISE = "EXERCISE"
     DELIVERY = "DELIVERY"
+    FRACTION = "FRACTION"
 
 
 class PositionSide(StrEnum):

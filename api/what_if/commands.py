@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from domain import values
-from domain.account import AccountOpened, CostBasis, FeePolicy
+from domain.account import AccountOpened, AssetRedenominated, CostBasis, EntryBooked, FeePolicy, is_of_redenomination
 from domain.account.cash import MoneyEvent
 from domain.errors import InvalidInput
 from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed, InstrumentRedenominated
@@ -95,8 +95,8 @@ class Changed(NamedTuple):
 
 
 _SETTINGS = (
-    InstrumentListed, InstrumentAmended, InstrumentDelisted, InstrumentRedenominated, LimitSet, SwitchEngaged,
-    SwitchReleased, TradingDaySet, ConversionSet, CapitalStated,
+    InstrumentListed, InstrumentAmended, InstrumentDelisted, InstrumentRedenominated, AssetRedenominated, LimitSet,
+    SwitchEngaged, SwitchReleased, TradingDaySet, ConversionSet, CapitalStated,
 )  # fmt: skip
 _OF_ORDERS = (
     OrderSubmitted, OrderRefused, OrderCancelRequested, OrderReplaceRequested, ParentOpened, ParentClosed,
@@ -142,6 +142,8 @@ def reported(event: Any, changed: Changed, contract: Contract | None) -> Any:
             with_fee = _with_fee(now, changed, contract)
             return replace(report_of(event), commission=with_fee.commission, further_commissions=())
         case PositionTransferred() if is_move(event) or is_consequence(event):
+            return None
+        case EntryBooked() if is_of_redenomination(event):
             return None
         case _ if isinstance(event, OrderReport | PositionTransferred | FundingSettled | MoneyEvent):
             return report_of(event)

@@ -55,6 +55,10 @@ from domain.account.cash import (
     mirrored,
 )
 from domain.account.evidence import EvidenceEvent, RawReportKept
+from domain.account.redenomination import AssetRedenominated, RedenominateAsset
+from domain.account.redenomination import entries as redenominated
+from domain.account.redenomination import is_consequence as is_of_redenomination
+from domain.account.redenomination import request_of as redenomination_of
 from domain.account.subject import ForgetSubject, Personal, Subject, SubjectEvent, SubjectForgotten
 from domain.account.venue_statement import (
     BalanceLine,
@@ -78,6 +82,7 @@ __all__ = [
     "AccountEvent",
     "AccountOpened",
     "AccountReport",
+    "AssetRedenominated",
     "BalanceLine",
     "BookEntry",
     "Break",
@@ -112,6 +117,7 @@ __all__ = [
     "PositionLine",
     "PositionOpened",
     "RawReportKept",
+    "RedenominateAsset",
     "RequestTransfer",
     "ResolveBreak",
     "ReturnTransfer",
@@ -134,10 +140,13 @@ __all__ = [
     "digest_of",
     "dismissal_of",
     "evolve",
+    "is_of_redenomination",
     "mirrored",
     "opened",
     "owner_place",
     "place_of",
+    "redenominated",
+    "redenomination_of",
     "reported_id",
     "stream",
     "with_position",

@@ -23,9 +23,10 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from domain import names, values
-from domain.account import cash
+from domain.account import cash, redenomination
 from domain.account.breaks import Break, OpenBreak, age_steps, place_of
 from domain.account.cash import Cash, CashEvent, CashReport, Indicator, Leg, MoneyEvent, TransferPending
+from domain.account.redenomination import AssetRedenominated, RedenominateAsset
 from domain.account.subject import Personal
 from domain.errors import InvalidInput, RequestRefused
 from domain.immutable import PersistentMap
@@ -176,7 +177,9 @@ class AccountBroken(Struct, frozen=True, tag="AccountBroken", omit_defaults=True
 
 
 BreakEvent = BreakOpened | BreakChanged | BreakAged | BreakResolved
-AccountEvent = AccountOpened | PositionOpened | CashEvent | BreakEvent | AccountClosed | AccountBroken
+AccountEvent = (
+    AccountOpened | PositionOpened | CashEvent | BreakEvent | AccountClosed | AccountBroken | AssetRedenominated
+)  # fmt: skip
 
 
 class OpenAccount(Struct, frozen=True):
@@ -221,7 +224,7 @@ class CloseAccount(Struct, frozen=True):
     transact_time: datetime
 
 
-AccountRequest = OpenAccount | RequestTransfer | ResolveBreak | CloseAccount
+AccountRequest = OpenAccount | RequestTransfer | ResolveBreak | CloseAccount | RedenominateAsset
 AccountReport = CashReport | BreakEvent
 
 
@@ -255,6 +258,7 @@ class Account(Struct, frozen=True):
     resolved: frozenset[str] = frozenset()
     closed_at: datetime | None = None
     owner: Personal | None = None
+    redenominations: dict[str, AssetRedenominated] = {}
 
     @property
     def is_closed(self) -> bool:
@@ -292,6 +296,9 @@ def decide(account: Account | None, request: AccountRequest, held: Held = NOTHIN
             return _resolve(account, request)
         case CloseAccount():
             return _close(account, request, held)
+        case RedenominateAsset():
+            assert account is not None, "named by the ledger"
+            return _redenominate(account, request)
         case _:
             assert_never(request)
 
@@ -399,6 +406,25 @@ def _close(account: Account | None, request: CloseAccount, held: Held) -> tuple[
         if keys:
             raise RequestRefused(rule, first=min(keys), count=len(keys))
     return (AccountClosed(request.account_id, request.reason, request.transact_time),)
+
+
+def _redenominate(account: Account, request: RedenominateAsset) -> tuple[AccountEvent, ...]:
+    """The event of a redenomination; () if it is on record, or the account was closed before."""
+    event = request.event(account.account_id)
+    known = account.redenominations.get(request.redenomination_id)
+    if known is not None:
+        if replace(known, is_of_all=event.is_of_all) == event:
+            return ()
+        raise RequestRefused(
+            "one redenomination_id names one redenomination", redenomination_id=request.redenomination_id,
+            to_instrument_id=known.to_asset, units=known.units, per=known.per,
+        )  # fmt: skip
+    if account.is_closed:
+        return ()
+    _check_field(values.currency, request.to_asset, "to_asset")
+    _check_field(values.currency, request.asset, "asset")
+    redenomination.check(account.cash, request)
+    return (event,)
 
 
 def admit(account: Account, report: AccountReport, held: Held = NOTHING_HELD) -> tuple[AccountEvent, ...]:
@@ -512,6 +538,9 @@ def evolve(account: Account | None, event: AccountEvent) -> Account:
             return replace(account, breaks={key: kept for key, kept in account.breaks.items() if key != break_id})
         case AccountClosed(transact_time=at):
             return replace(account, closed_at=at)
+        case AssetRedenominated():
+            known = account.redenominations | {event.redenomination_id: event}
+            return replace(account, redenominations=known)
         case AccountBroken():
             return replace(account, broken=account.broken | {event})
         case _:

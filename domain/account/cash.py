@@ -54,6 +54,7 @@ class EntryKind(StrEnum):
     LOAN: credited what is borrowed, debited what is repaid; a loan is no income, and what is owed no capital.
     STAKE: debited what is locked up, credited what is unlocked; the total stays, only less or more of it is available.
     CONVERSION: one currency debited, another credited at the venue's own rate, such as dust.
+    REDENOMINATION: a coin debited, the coin that it became credited; no disposal.
     """
 
     OPENING = "OPENING"
@@ -67,6 +68,7 @@ class EntryKind(StrEnum):
     LOAN = "LOAN"
     STAKE = "STAKE"
     CONVERSION = "CONVERSION"
+    REDENOMINATION = "REDENOMINATION"
 
     @property
     def is_income(self) -> bool:
@@ -455,7 +457,7 @@ def check(report: CashReport) -> None:
             _check_money(report.amount, "amount")
         case BookEntry():
             values.name(report.entry_id, "entry_id")
-            if report.kind is EntryKind.CONVERSION:
+            if report.kind in (EntryKind.CONVERSION, EntryKind.REDENOMINATION):
                 raise ReportUnreadable("kind", report.kind, "of one currency; a conversion states both")
             if report.kind is EntryKind.ADJUSTMENT:
                 _check_sum(report.amount, "amount")

@@ -7,6 +7,7 @@ the account is closed.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
@@ -31,9 +32,10 @@ from domain.account import (
 )
 from domain.errors import InvalidInput, ReportUnreadable, RequestRefused
 from domain.holdings import balances
-from domain.instrument import AmendInstrument, Instrument, RedenominateInstrument
+from domain.instrument import AmendInstrument, Instrument, Kind
 from domain.ledger.log import Recorded
 from domain.ledger.unit_of_work import UnitOfWork
+from domain.order import OrderKey
 from domain.position import PositionKey, Transfer
 
 
@@ -163,30 +165,46 @@ def resized(work: UnitOfWork, listed: Instrument, request: AmendInstrument) -> l
     return transfers
 
 
-def redenominated(work: UnitOfWork, request: RedenominateInstrument) -> list[Transfer]:
-    """The transfers that turn what accounts hold of an instrument into another one. Raises RequestRefused."""
+def named(work: UnitOfWork, account_id: str) -> list[str]:
+    """The account of a request; all of the firm for one that names none. Raises RequestRefused."""
+    if account_id:
+        account.opened(work.state(account.stream(account_id)), account_id)
+        return [account_id]
     firm = work.state(risk.stream(risk.FIRM))
-    named = sorted(firm.accounts) if firm is not None else []
-    if request.account_id:
-        account.opened(work.state(account.stream(request.account_id)), request.account_id)
-        named = [request.account_id]
-    transfers: list[Transfer] = []
-    for account_id in named:
-        known: Account = work.state(account.stream(account_id))
-        _check_no_order_works(work, account_id, request.instrument_id)
-        for of in sorted(known.positions):
-            key = PositionKey(account_id, *of)
-            if key.instrument_id == request.instrument_id:
-                there = work.state(position.stream(replace(key, instrument_id=request.to_instrument_id)))
-                transfers += position.redenominated(work.state(position.stream(key)), there, request)
-    return transfers
+    return sorted(firm.accounts) if firm is not None else []
+
+
+def instruments_of(work: UnitOfWork, account_id: str) -> list[str]:
+    """The instruments that an account has positions or working orders in."""
+    known: Account = work.state(account.stream(account_id))
+    limits = work.state(risk.stream(account_id))
+    ordered = {hold.instrument_id for hold in limits.holds.values()} if limits is not None else set()
+    return sorted(ordered | {instrument_id for _, instrument_id, _ in known.positions})
+
+
+def coins_of(listed: Instrument, at: datetime) -> set[str]:
+    """The coins that an instrument is kept in: its base, and what a derivative settles in."""
+    contract = listed.facts_at(at).contract
+    return {contract.base} if contract.kind is Kind.SPOT else {contract.base, contract.settle}
+
+
+def held_in(work: UnitOfWork, account_id: str, instrument_id: str) -> list[PositionKey]:
+    """The positions of an account in an instrument, of every strategy and leg."""
+    known: Account = work.state(account.stream(account_id))
+    keys = (PositionKey(account_id, *of) for of in sorted(known.positions))
+    return [key for key in keys if key.instrument_id == instrument_id]
+
+
+def working_in(work: UnitOfWork, account_id: str, instrument_id: str) -> list[OrderKey]:
+    """The working orders of an account in an instrument."""
+    limits = work.state(risk.stream(account_id))
+    holds = limits.holds.items() if limits is not None else ()
+    return sorted((key for key, hold in holds if hold.instrument_id == instrument_id), key=attrgetter("cl_ord_id"))
 
 
 def _check_no_order_works(work: UnitOfWork, account_id: str, instrument_id: str) -> None:
     """Check that no order works in an instrument. Raises RequestRefused."""
-    limits = work.state(risk.stream(account_id))
-    holds = limits.holds.items() if limits is not None else ()
-    working = sorted(key.cl_ord_id for key, hold in holds if hold.instrument_id == instrument_id)
+    working = [key.cl_ord_id for key in working_in(work, account_id, instrument_id)]
     if working:
         raise RequestRefused(
             "a contract changes while no order works; cancel them first", account_id=account_id, cl_ord_id=working[0],

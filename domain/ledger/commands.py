@@ -24,6 +24,7 @@ from domain.account import (
     ForgetSubject,
     OpenAccount,
     RawReportKept,
+    RedenominateAsset,
     RequestTransfer,
     ResolveBreak,
     Statement,
@@ -101,6 +102,7 @@ Request = (
     | RequestTransfer
     | ResolveBreak
     | CloseAccount
+    | RedenominateAsset
     | ForgetSubject
     | RecordMarks
     | CloseFigures

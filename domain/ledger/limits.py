@@ -404,6 +404,12 @@ def restate(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
     admit(work, key.account_id, report)
 
 
+def hold_again(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
+    """Release an order's hold, and hold again what it may still fill in the instrument that it was carried into."""
+    admit(work, key.account_id, VoidHold(key, at))
+    restate(work, key, at)
+
+
 def post(work: UnitOfWork, key: PositionKey, event: PositionEvent, contract: Contract | None) -> None:
     """Post a booking to the limits: quantity, cost and gains. `contract` is the position's."""
     report = posting(key, event, contract)

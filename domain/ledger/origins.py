@@ -50,7 +50,8 @@ ORIGINS: dict[type[Any], Origin] = {
     event_class: origin
     for origin, event_classes in {
         Origin.REQUEST: (
-            accounts.AccountOpened, accounts.AccountClosed, accounts.TransferPending, accounts.SubjectForgotten,
+            accounts.AccountOpened, accounts.AccountClosed, accounts.AssetRedenominated,
+            accounts.TransferPending, accounts.SubjectForgotten,
             instrument.InstrumentListed, instrument.InstrumentAmended, instrument.InstrumentDelisted,
             instrument.InstrumentRedenominated,
             order.OrderSubmitted, order.OrderRefused, order.OrderCancelRequested, order.OrderReplaceRequested,
@@ -250,6 +251,8 @@ def _other_request(event: Any) -> Any:
                 account_id=event.account_id, base_currency=event.base_currency, costing=event.costing,
                 transact_time=event.transact_time, venue=event.venue, is_margin=event.is_margin, owner=event.owner,
             )  # fmt: skip
+        case accounts.AssetRedenominated():
+            return accounts.redenomination_of(event)
         case accounts.AccountClosed():
             return accounts.CloseAccount(event.account_id, event.reason, event.transact_time)
         case accounts.TransferPending():

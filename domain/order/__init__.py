@@ -1,6 +1,7 @@
 """Order: one instruction to trade from submission to its last fill, its parents, and the venue's ids for it."""
 
 from domain.order.amendments import Amendments
+from domain.order.carrying import carried
 from domain.order.decisions import (
     CancelOrder,
     CancelOrders,
@@ -167,6 +168,7 @@ __all__ = [
     "adopted_id",
     "answers_to",
     "as_reported",
+    "carried",
     "check",
     "check_amount",
     "check_fields",

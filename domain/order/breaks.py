@@ -281,7 +281,8 @@ class _Replay:
             self.void[fill.id_on_record] = fill.last_qty
             return None
         known = self.order
-        if known.instrument_id and (fill.instrument_id, fill.side) != (known.instrument_id, known.side):
+        name = before.instrument_id or known.instrument_id  # it may be carried into another one later
+        if name and (fill.instrument_id, fill.side) != (name, known.side):
             return _OTHER_INSTRUMENT
         standing = self._standing(before)
         if self.executed is not None:

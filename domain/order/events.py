@@ -298,13 +298,18 @@ class OrderReplaced(VenueOrderReport, frozen=True, tag="OrderReplaced"):
 
 
 class OrderRestated(VenueOrderReport, frozen=True, tag="OrderRestated"):
-    """ExecType(150) D: the venue restates the order unsolicited: the next day, or with a new `order_qty` or `price`."""
+    """ExecType(150) D: the venue restates the order unsolicited: the next day, or with a new `order_qty` or `price`.
+
+    With an `instrument_id` the order is in that instrument from here on; what was filled stays where it is.
+    """
 
     key: OrderKey
     reason: str  # 378
     transact_time: datetime
     price: Decimal | None = None  # 44
     terms: OrderTerms | None = None  # added: the terms that hold now
+    instrument_id: str = ""  # 48
+    stop_px: Decimal | None = None  # 99
 
 
 class OrderDoneForDay(VenueOrderReport, frozen=True, tag="OrderDoneForDay"):

@@ -81,7 +81,8 @@ class Order(Struct, frozen=True, gc=False):
 
     `fills` are those that stand, by their id on record. `late` counts the reports that arrived behind later ones;
     `last_at` is the time of the last report, `reported_at` that of the last one other than a fill. `commissions` are
-    those that wait for their fill, by its exec id.
+    those that wait for their fill, by its exec id. `carried_from` is its first instrument, where it was carried into
+    another one, last at `carried_at`.
     """
 
     key: OrderKey
@@ -126,6 +127,8 @@ class Order(Struct, frozen=True, gc=False):
     last_requested: dict[str, str] = {}
     filled_leg: PositionSide = PositionSide.BOTH
     commissions: dict[str, OrderCommissionReported] = {}
+    carried_at: datetime | None = None
+    carried_from: str = ""
 
     @property
     def leaves_qty(self) -> Decimal:
@@ -254,26 +257,15 @@ def _first(event: OrderEvent) -> Order:
             )  # fmt: skip
         case OrderAliased(key, cl_ord_id):
             return Order(
-                key,
-                strategy_id="",
-                instrument_id="",
-                side=Side.BUY,
-                order_qty=None,
-                terms=None,
-                status=OrdStatus.REJECTED,
-                alias_of=cl_ord_id,
-            )
+                key, strategy_id="", instrument_id="", side=Side.BUY, order_qty=None, terms=None,
+                status=OrdStatus.REJECTED, alias_of=cl_ord_id,
+            )  # fmt: skip
         case _:
             # a report of an unknown order that does not name its instrument
             return Order(
-                event.key,
-                strategy_id="",
-                instrument_id="",
-                side=Side.BUY,
-                order_qty=None,
-                terms=None,
+                event.key, strategy_id="", instrument_id="", side=Side.BUY, order_qty=None, terms=None,
                 status=OrdStatus.PENDING_NEW,
-            )
+            )  # fmt: skip
 
 
 def _sent(key: OrderKey, terms: OrderTerms, status: OrdStatus, refusal: OrderRefused | None) -> Order:
@@ -287,7 +279,7 @@ def unreported(order: Order) -> Order:
     """The order as it was before the first venue report, with all our requests about it on record."""
     requests = sorted(order.requests.values(), key=lambda known: known.number)
     return Order(
-        order.key, order.strategy_id, order.instrument_id, order.side, terms=order.submitted,
+        order.key, order.strategy_id, order.carried_from or order.instrument_id, order.side, terms=order.submitted,
         order_qty=order.submitted.order_qty if order.submitted is not None else None,
         status=OrdStatus.PENDING_NEW if order.refusal is None else OrdStatus.REJECTED, refusal=order.refusal,
         submitted=order.submitted, requests=order.requests, request_count=order.request_count,
@@ -445,7 +437,7 @@ def _with_report(order: Order, event: StateReport) -> Order:
         case OrderCalculated():
             return replace(order, calculated_at=_later(order.calculated_at, at))
         case OrderRestated():
-            return replace(order, restated_at=_later(order.restated_at, at))
+            return _carried(replace(order, restated_at=_later(order.restated_at, at)), event)
         case OrderPendingCancel() | OrderPendingReplace():
             return _pending(order, event)
         case OrderCancelRejected() | OrderReplaceRejected():
@@ -485,6 +477,22 @@ def _described(order: Order, at: datetime, terms: OrderTerms | None) -> Order:
             side=terms.side, order_qty=order_qty, terms=replace(terms, order_qty=order_qty, price=price),
         )  # fmt: skip
     return _with_stated(order, at, number=0, order_qty=terms.order_qty, price=terms.price)
+
+
+def _carried(order: Order, event: OrderRestated) -> Order:
+    """The order in another instrument, or with another trigger, unless a later restatement has stated these."""
+    at = event.transact_time
+    if not (event.instrument_id or event.stop_px is not None) or (
+        order.carried_at is not None and at < order.carried_at
+    ):
+        return order
+    name = event.instrument_id or order.instrument_id
+    terms = order.terms
+    if terms is not None:
+        stop_px = event.stop_px if event.stop_px is not None else terms.stop_px
+        terms = replace(terms, instrument_id=name, stop_px=stop_px)
+    first = order.carried_from or order.instrument_id
+    return replace(order, instrument_id=name, terms=terms, carried_at=at, carried_from=first)
 
 
 def _ended(order: Order, at: datetime, status: OrdStatus) -> Order:

@@ -1,6 +1,6 @@
 """Position: quantity, cost, lots and realized PnL of one strategy in one instrument, by time of occurrence."""
 
-from domain.position.closing import check_transfer, moved, redenominated, resized, settled
+from domain.position.closing import check_transfer, fraction, moved, redenominated, resized, settled
 from domain.position.costing import (
     MICROSECOND,
     Book,
@@ -97,6 +97,7 @@ __all__ = [
     "entry_of",
     "evolve",
     "expensed",
+    "fraction",
     "half_hour_start",
     "moved",
     "needs_history",

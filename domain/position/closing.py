@@ -6,7 +6,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from domain.errors import ReportUnreadable, RequestRefused
-from domain.instrument import AmendInstrument, Kind, RedenominateInstrument
+from domain.instrument import AmendInstrument, Facts, Kind, RedenominateInstrument
 from domain.names import joined
 from domain.position import costing
 from domain.position.costing import Lot
@@ -155,6 +155,22 @@ def redenominated(position: Position, there: Position | None, request: Redenomin
         lots=_lots_in(lots, quantity.copy_sign(held), request),
     )  # fmt: skip
     return leaving, arriving
+
+
+def fraction(transfers: Sequence[Transfer], request: RedenominateInstrument, facts: Facts) -> Filled | None:
+    """The trade that pays for what arrived and is less than a lot; None without a price for it, or a fraction."""
+    if request.fraction_px is None or not transfers:
+        return None
+    arrived = transfers[-1]
+    left = exact(arrived.quantity % facts.lot_size)
+    if not left:
+        return None
+    return Filled(
+        arrived.key, facts.contract, cl_ord_id="", exec_id=f"{request.redenomination_id}-fraction", trade_seq=0,
+        side=Side.SELL if arrived.side is Side.BUY else Side.BUY, last_qty=left, last_px=request.fraction_px,
+        commission=Money(ZERO, facts.contract.settle), liquidity=Liquidity.UNKNOWN, transact_time=request.effective_at,
+        kind=TradeKind.FRACTION,
+    )  # fmt: skip
 
 
 def _lots_in(lots: Sequence[Lot], whole: Decimal, request: RedenominateInstrument) -> tuple[Lot, ...]:

@@ -40,7 +40,9 @@ from projections.storage.tables import (
 CASH = "CASH"  # the kind of rows of cash among those of positions
 FEE_PLACE = 2  # of a conversion's entries
 SUMS = ("external", "income", "fees", "converted", "borrowed")
-_SUM_OF = {EntryKind.CONVERSION: "converted", EntryKind.LOAN: "borrowed"}
+_SUM_OF = {
+    EntryKind.CONVERSION: "converted", EntryKind.REDENOMINATION: "converted", EntryKind.LOAN: "borrowed",
+}  # fmt: skip
 
 cash = table(
     "capital",

@@ -218,7 +218,7 @@ def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
 
 PROJECTION = Projection(
     "orders",
-    5,
+    6,
     (orders, order_states.states, order_states.requests),
     {event_class: _changed for event_class in get_args(OrderEvent) if event_class is not OrderAliased},
 )

@@ -51,7 +51,15 @@ BODIES: dict[str, Any] = {
     "/v1/instruments/{instrument_id}": {"tick_size": "0.1", "expiry": None, "effective_at": "2199-01-01T00:00:00Z"},
     "/v1/instruments/{instrument_id}/redenominate": {
         "redenomination_id": "R", "to_instrument_id": "ETHUSDT.SIM", "units": "10", "per": "1", "account_id": "main",
+        "fraction_px": "5",
         "effective_at": "2026-01-01T00:00:00Z",
+    },
+    "/v1/instruments/{instrument_id}/rename": {
+        "redenomination_id": "N", "to_instrument_id": "ETHUSDT.SIM", "effective_at": "2026-01-01T00:00:00Z",
+    },
+    "/v1/assets/{asset}/redenominate": {
+        "redenomination_id": "R", "to_asset": "REI", "units": "10", "per": "1", "account_id": "main",
+        "successors": ["A.SIM=B.SIM"], "effective_at": "2026-01-01T00:00:00Z",
     },
     "/v1/instruments/{instrument_id}/amend": {"contract_size": "1", "lot_size": "0.1", "strike": "5"},
     "/v1/instruments/{instrument_id}/delist": {"effective_at": "2199-01-01T00:00:00Z"},

@@ -16,6 +16,7 @@ TAKEN = {
     # accounts: conventions travel with what was booked by them; balances and journal need an account's venue
     "AccountOpened": "balances journal references coins",
     "AccountClosed": "",
+    "AssetRedenominated": "",  # the entries, transfers and restated orders beside it are booked
     "PositionOpened": "",
     "TransferPending": "balances",
     "TransferSettled": "balances journal capital coins",

@@ -3,7 +3,15 @@
 from datetime import UTC, datetime
 from decimal import Decimal as D
 
-from domain.account import AccountOpened, CostBasis, Costing, FeePolicy, RawReportKept, SubjectForgotten
+from domain.account import (
+    AccountOpened,
+    AssetRedenominated,
+    CostBasis,
+    Costing,
+    FeePolicy,
+    RawReportKept,
+    SubjectForgotten,
+)
 from domain.instrument import (
     Contract,
     InstrumentAmended,
@@ -72,6 +80,7 @@ EVENTS = (
     InstrumentAmended("BTC-C.SIM", OPTION, D("0.01"), D("0.1"), AT),
     InstrumentDelisted(BTC, AT),
     InstrumentRedenominated(BTC, "gxs-rei", "REIUSDT.SIM", D(10), D(1), AT, "main"),
+    AssetRedenominated("main", "gxs-rei", "GXS", "REI", D(10), D(1), AT, True, (("tGXSUST.SIM", "tREIUST.SIM"),)),
     *order_events.EVENTS,
     TradeBooked(
         POSITION, SPOT, FIFO, "A-1", "E7", 7, Side.BUY, D("0.5"), D("97500.25"), Money(D("0.02"), "USDT"),

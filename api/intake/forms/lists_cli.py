@@ -21,7 +21,8 @@ def _group(name: str, help_: str) -> typer.Typer:
 
 
 parent = _group("parent", "Parent orders: open, close, list.")
-position = _group("position", "Positions: move at cost, settle at expiry.")
+asset = _group("asset", "Coins: redenominate.")
+position = _group("position", "Positions: move at cost, settle at expiry, exercise by delivery.")
 lots = _group("lots", "Lots: assign to a disposal.")
 transfer = _group("transfer", "Quantity transferred in or out: book.")
 cash_transfer = _group("cash-transfer", "Transfers of money: request, settle, return, list.")
@@ -29,7 +30,7 @@ trading_day = _group("trading-day", "When trading days start: set, show.")
 conversion = _group("conversion", "Pairs that limits convert by: set, list.")
 risk = _group("risk", "Monitoring: check what is held against limits.")
 
-GROUPS = (parent, position, lots, transfer, cash_transfer, trading_day, conversion, risk)
+GROUPS = (parent, asset, position, lots, transfer, cash_transfer, trading_day, conversion, risk)
 
 
 @parent.command(name="list")

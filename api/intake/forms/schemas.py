@@ -22,6 +22,20 @@ class RedenominationAnswer(Answer):
     per: DecimalText
     effective_at: TimeText
     account_id: str | None
+    fraction_px: DecimalText | None = Field(description="the price that fractions of a lot were paid at")
+    is_renaming: bool
+
+
+class AssetRedenominationAnswer(Answer):
+    """A redenomination of a coin, and the accounts it was carried out in."""
+
+    asset: str
+    redenomination_id: str
+    to_asset: str
+    units: DecimalText
+    per: DecimalText
+    effective_at: TimeText | None
+    account_ids: list[str]
 
 
 class ReplaceAnswer(Answer):

@@ -349,7 +349,7 @@ class Entry(_Entry):
 
     @model_validator(mode="after")
     def _is_of_one_currency(self) -> "Entry":
-        if self.kind is EntryKind.CONVERSION:
+        if self.kind in (EntryKind.CONVERSION, EntryKind.REDENOMINATION):
             raise unreadable("a kind of one currency: report a conversion as `converted`")
         return self
 

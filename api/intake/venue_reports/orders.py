@@ -275,15 +275,23 @@ class Replaced(StateReportFields):
 
 
 class Restated(_Reasoned):
-    """[150=D] The venue restates the order unsolicited: the next day, or with a new `order_qty` or `price`."""
+    """[150=D] The venue restates the order unsolicited: the next day, or with a new `order_qty` or `price`.
+
+    With an `instrument_id` the order is in that instrument from here on, as after a renaming.
+    """
 
     model_config = _example("restated", 22, order_qty="2.5", reason="exchange option")
     type: Literal["restated"]
     price: Number | None = Field(None, description="[44] from here on")
+    stop_px: Number | None = Field(None, description="[99] from here on")
+    instrument_id: InstrumentId | NO_ID = Field("", description="[48] from here on, where it is another one")
 
     def report(self) -> OrderReport:
         """Return the event of the domain."""
-        return OrderRestated(self.key, self.reason, self.transact_time.at, self.price, **self.shared)
+        return OrderRestated(
+            self.key, self.reason, self.transact_time.at, self.price, instrument_id=self.instrument_id,
+            stop_px=self.stop_px, **self.shared,
+        )  # fmt: skip
 
 
 class Suspended(_Reasoned):

@@ -89,3 +89,67 @@ def test_a_transfer_that_lacks_its_cost_is_refused_by_field(client: httpx.Client
     }  # fmt: skip
     answers = posted(client, "venue-reports", 200, reports=[in_kind]).json()["answers"]
     assert answers[0]["status"] == "recorded"
+
+
+def working(client: httpx.Client, name: str, price: str, quantity: str) -> None:
+    order = {"account_id": "fifo", "cl_ord_id": name, "instrument_id": GXS, "side": "BUY"}
+    posted(client, "orders", **order, order_qty=quantity, price=price)
+
+
+def order_of(client: httpx.Client, seq: str, name: str) -> tuple[str, str, str, str]:
+    (row,) = [row for row in shown(client, "orders", seq) if row["cl_ord_id"] == name]
+    return row["instrument_id"], row["order_qty"], row["price"], row["status"]
+
+
+def test_a_coin_becomes_another_one_in_pairs_orders_and_cash(client: httpx.Client):
+    set_up(client)
+    working(client, "W", "1.5", "3")
+    paid_in = {"account_id": "fifo", "transfer_id": "T1", "indicator": "CREDIT"}
+    posted(client, "cash-transfers", **paid_in, amount={"amount": "50", "currency": "GXS"})
+    posted(client, "cash-transfers/fifo/T1/settle", transact_time="2026-02-02T00:00:00Z")
+    query = {"redenomination_id": "R1", "to_asset": "REI", "units": "10", "effective_at": "2026-03-01T00:00:00Z"}
+    done = posted(client, "assets/GXS/redenominate", **query)
+    assert done.json()["account_ids"] == ["fifo"]
+    assert posted(client, "assets/GXS/redenominate", 200, **query).json() == done.json()
+    seq = done.headers["Daybook-Seq"]
+    balances = sorted((row["asset"], row["venue"], row["total"]) for row in shown(client, "balances", seq))
+    assert [row for row in balances if row[2] != "0"] == [
+        ("REI", "", "500"), ("REI", "SIM", "10000"), ("USDT", "SIM", "-1400"),
+    ]  # fmt: skip
+    lots = shown(client, "lots", seq, instrument_id=REI)
+    assert [(lot["quantity"], lot["cost"], lot["opened_at"]) for lot in lots] == [
+        ("6000", "600", "2026-01-01T00:00:00Z"), ("4000", "800", "2026-02-01T00:00:00Z"),
+    ]  # fmt: skip
+    assert order_of(client, seq, "W") == (REI, "30", "0.15", "NEW")
+    filled = bought("F1", "30", "0.15", "2026-03-02", name=REI) | {"cl_ord_id": "W"}
+    seq = posted(client, "venue-reports", 200, reports=[filled]).headers["Daybook-Seq"]
+    assert order_of(client, seq, "W")[3] == "FILLED"
+    assert shown(client, "positions", seq, instrument_id=REI)[0]["quantity"] == "10030"
+    assert shown(client, "breaks", seq) == []
+
+
+def test_a_renamed_instrument_has_its_orders_under_the_new_name(client: httpx.Client):
+    set_up(client)
+    working(client, "W", "1.5", "3")
+    query = {"redenomination_id": "N1", "to_instrument_id": "GXS-USDT.SIM", "effective_at": "2026-03-01T00:00:00Z"}
+    done = posted(client, f"instruments/{GXS}/rename", **query)
+    assert done.json()["is_renaming"] is True
+    seq = done.headers["Daybook-Seq"]
+    assert order_of(client, seq, "W") == ("GXS-USDT.SIM", "3", "1.5", "NEW")
+    assert shown(client, "positions", seq, instrument_id="GXS-USDT.SIM")[0]["cost"] == "1400"
+    late = {"account_id": "fifo", "cl_ord_id": "L", "instrument_id": GXS, "side": "BUY", "order_qty": "1", "price": "1"}
+    assert posted(client, "orders", 409, **late).json()["code"] == "INSTRUMENT_DELISTED"
+    posted(client, "orders/fifo/W/cancel")
+
+
+def test_a_split_pays_for_fractions_in_cash(client: httpx.Client):
+    set_up(client)
+    posted(client, f"instruments/{REI}/amend", lot_size="1", effective_at="2026-02-15T00:00:00Z")
+    query = {"to_instrument_id": REI, "effective_at": "2026-03-01T00:00:00Z", "fraction_px": "9"}
+    done = posted(client, f"instruments/{GXS}/redenominate", redenomination_id="S1", units="1", per="3", **query)
+    seq = done.headers["Daybook-Seq"]
+    (row,) = shown(client, "positions", seq, instrument_id=REI)
+    # 1000 / 3 is 333 and a third, for which 3 are paid; it is of the lots of January, which cost 3 a unit now
+    assert (row["quantity"], row["realized"]) == ("333", "2")
+    (paid,) = [each for each in shown(client, "executions", seq, instrument_id=REI) if each["reason"] == "FRACTION"]
+    assert paid["last_px"] == "9"
