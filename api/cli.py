@@ -30,6 +30,7 @@ from api.intake import cli as intake_cli
 from api.intake import cli_marks, controls_cli, limits_cli, order_cli
 from api.intake.forms import catalog, lists_cli
 from api.intake.forms.cli import add_commands
+from api.intake.importing import cli as importing_cli
 from api.intake.policies import cli as policies_cli
 from api.intake.stopping import cli as stopping_cli
 from api.intake.venue_reports import cash_cli
@@ -71,7 +72,7 @@ app.command()(read_models_cli.status)
 app.command()(read_models_cli.follow)
 app.command()(read_models_cli.rebuild)
 app.command()(read_models_cli.resume)
-app.command(name="import")(intake_cli.import_)
+app.command(name="import")(importing_cli.import_)
 app.command(name="import-marks")(cli_marks.import_marks)
 app.command(name="venue-report")(venue_reports_cli.venue_report)
 app.add_typer(cash_cli.cash)

@@ -13,7 +13,7 @@ LINE_MAX = 120
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 
 
-@pytest.mark.parametrize("name", ["errors", "events", "modules", "reports", "requests", "sql"])
+@pytest.mark.parametrize("name", ["errors", "events", "import", "modules", "reports", "requests", "sql"])
 def test_a_page_written_from_the_code_is_current(name):
     assert _script(name).page() == (DOCS / f"{name}.md").read_text(), f"run `python docs/{name}.py`"
 

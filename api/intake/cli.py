@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +13,6 @@ from api.intake.requests import Listing, opening
 from api.read_models.records import account_record, instrument_record, owner_record
 from api.terminal.options import (
     AccountId,
-    Strategy,
     actor,
     currency_option,
     instrument_option,
@@ -25,12 +23,9 @@ from api.terminal.options import (
     time_option,
 )
 from api.terminal.output import (
-    EXIT_REFUSED,
     Column,
     Json,
     Kind,
-    note,
-    progress_bar,
     say,
     write_json,
     write_table,
@@ -50,50 +45,6 @@ if TYPE_CHECKING:
 account = typer.Typer(name="account", help="Accounts: open, close, list.", no_args_is_help=True)
 instrument = typer.Typer(name="instrument", help="Instruments: add, amend, delist, list.", no_args_is_help=True)
 limit = typer.Typer(name="limit", help="Limits: set, list, what shadow limits would refuse.", no_args_is_help=True)
-
-
-def import_(
-    file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A trade history (CSV), or a bundle.")
-    ],
-    account: AccountId = "main",
-    strategy: Strategy = "main",
-    json: Json = False,
-) -> None:
-    """Record a trade history. Importing a file again adds nothing that is on record.
-
-    The account is opened and instruments are listed if need be. Lines that cannot be read are kept as evidence.
-    A bundle of a whole ledger is restored instead, into an empty database.
-    """
-    from adapters.verify.bundles import is_bundle
-
-    if is_bundle(file):
-        from api.verify.bundle_files import import_bundle
-
-        import_bundle(file, json=json)
-        return
-    from api.intake.ingest import import_file
-
-    with opened() as daybook, progress_bar(f"importing {file.name}", is_quiet=json) as on_progress:
-        summary = import_file(
-            daybook.writer, file, account_id=account, strategy_id=strategy, now=now(), actor=actor(),
-            on_progress=lambda progress: on_progress(progress.fraction, 1),
-        )  # fmt: skip
-    if json:
-        write_json(asdict(summary))
-    else:
-        say(
-            f"{summary.source}: {summary.read:,} read, {summary.recorded:,} recorded, {summary.completed:,} completed, "
-            f"{summary.already_known:,} already known, {summary.conflicting:,} conflicting (not booked), "
-            f"{summary.unreadable:,} unreadable"
-            + (f"; {summary.broken:,} of those recorded break a rule, and are booked" if summary.broken else "")
-        )
-        found = {"broken": summary.breaks, "conflict, not booked": summary.conflicts, "unreadable": summary.errors}
-        for kind, findings in found.items():
-            for finding in findings:
-                note(f"  line {finding.line}, {kind}: {finding.error}")
-    if summary.unreadable or summary.conflicting:
-        raise typer.Exit(EXIT_REFUSED)
 
 
 @account.command(name="open")

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from api.daybook import Daybook
-from api.intake.ingest import import_file
+from api.intake.importing.ingest import import_file
 from domain.account import CostBasis
 from domain.values import rounded
 from tests.api.command_line import command

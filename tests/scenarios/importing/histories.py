@@ -10,7 +10,8 @@ from typing import Any
 from adapters.exchanges.binance import binance_spot
 from adapters.log.memory import MemoryLog
 from adapters.writer.writer import Writer
-from api.intake.ingest import ImportSummary, import_file
+from api.intake.importing.counts import ImportSummary
+from api.intake.importing.ingest import import_file
 from domain import order, position, risk
 from domain.account import Costing, OpenAccount
 from domain.position import Position, PositionKey

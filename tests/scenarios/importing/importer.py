@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adapters.log.postgres import PostgresLog
 from adapters.writer.writer import Writer
-from api.intake.ingest import ImportProgress
+from api.intake.importing.counts import ImportProgress
 from tests.scenarios.importing.histories import NOW, imported
 
 

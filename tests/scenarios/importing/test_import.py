@@ -12,7 +12,7 @@ from adapters.postgres import embedded
 from adapters.postgres.migrations import migrate
 from adapters.verify.derivation import derive
 from adapters.writer.writer import Writer
-from api.intake.ingest import ImportProgress
+from api.intake.importing.counts import ImportProgress
 from domain import account
 from domain.account import CostBasis, Costing, FeePolicy, RawReportKept, evidence
 from domain.errors import InvalidInput, Unavailable
@@ -93,17 +93,17 @@ def test_unreadable_lines_are_kept_raw_once_and_the_rest_is_recorded(tmp_path: P
         assert counts(summary) == (61, recorded, 59 - recorded, 0, 2)
         assert [finding.line for finding in summary.errors] == [5, 62]
         assert "side: 'HOLD'" in summary.errors[0].error
-    assert topics(log)["RawReportKept"] == 1
+    assert topics(log)["RawReportKept"] == 2, "the line, and the header to read it with"
     kept = writer.state(evidence.stream(RawReportKept("main", "BINANCE", "", bad, "")))
     assert (kept.source, kept.raw, kept.reason) == ("fills.csv:5", bad, summary.errors[0].error)
 
 
 def test_an_unknown_symbol_is_unreadable_and_the_message_names_the_remedy(tmp_path: Path) -> None:
     _, writer = desk()
-    row = ROWS[0].replace("BTCUSDT", "NOSUCHUSDT")
+    row = ROWS[0].replace("BTCUSDT", "NOSUCHPAIR")
     summary = imported(writer, written(tmp_path / "fills.csv", [row, ROWS[1]]))
     assert counts(summary) == (2, 1, 0, 0, 1)
-    assert "daybook instrument add NOSUCHUSDT.BINANCE" in summary.errors[0].error
+    assert "--instrument NOSUCHPAIR=BASE/QUOTE" in summary.errors[0].error
 
 
 def test_lists_of_findings_are_bounded_and_counts_are_not(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_long_history_newest_first_is_booked_in_order(
     tmp_path: Path, costing: Costing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Longer than one chunk of the sort, so that it is sorted on disk."""
-    monkeypatch.setattr("adapters.exchanges.sorting.in_order.__kwdefaults__", {"chunk_rows_max": 150})
+    monkeypatch.setattr("adapters.exchanges.files.sorting.in_order.__kwdefaults__", {"chunk_facts_max": 150})
     rows = history(1300)
     _, straight = desk(costing)
     imported(straight, written(tmp_path / "all.csv", rows))

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adapters.exchanges import Unreadable
-from adapters.exchanges.via_csv import CsvHistory, ImportContext, Row
+from adapters.exchanges.files.facts import Traded
+from adapters.exchanges.files.reading import ExportFile, Text, Wanted
+from adapters.exchanges.layouts.catalog import catalog
 from adapters.market.files import read_market
 from adapters.proof import checkpoints, cosigned, policies
 from adapters.proof.checkpoints import NEXT_KEY, PREVIOUS, Checkpoint
@@ -36,7 +38,6 @@ from tests.adapters.verify.stranger import ORIGIN, desk_states, key_of, of_accou
 from tests.scenarios.mutants.mutation import mutated, mutated_json, mutated_zip
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-WHOSE = ImportContext("main", "momentum", NOW)
 BUNDLE_STEPS = 6
 
 Reader = Callable[[Path, bytes], object]
@@ -361,13 +362,17 @@ def drawn_history(draw: random.Random) -> bytes:
 
 def read_history(path: Path, data: bytes) -> None:
     """Fills that can be recorded, and a sentence for every other line."""
-    with CsvHistory(_written(path, data), WHOSE) as history:
-        for found in history.rows():
-            if isinstance(found, Row):
-                assert found.fill.last_qty > 0 and found.fill.transact_time <= NOW + timedelta(days=1)
-            else:
-                assert isinstance(found, Unreadable) and str(found.error)
-            found.raw.encode()
+    with ExportFile(_written(path, data), catalog(), Wanted(NOW)) as file:
+        for text in file.texts():
+            assert isinstance(text, Text), "one text, or an error is raised"
+            for found in text.facts:
+                if isinstance(found, Unreadable):
+                    assert str(found.error)
+                    found.raw.encode()
+                    continue
+                found.source.raw.encode()
+                if isinstance(found, Traded):
+                    assert found.quantity > 0 and found.source.at <= NOW + timedelta(days=1)
 
 
 KINDS = (

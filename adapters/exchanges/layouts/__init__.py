@@ -1,0 +1,1 @@
+"""Layouts of the files that venues and programs export, as data over `adapters.exchanges.files`."""
