@@ -3,6 +3,9 @@
 What a limit was breached by, or could not be monitored for, is on record (`projections.models.limits`); what it is used
 by now depends on marks, and is measured here by the domain, from the limits' own streams. Of a past moment the usage is
 as it was on record.
+
+The limit of BUYING_POWER is a leverage. Its usage is of each currency what orders and positions need by that leverage,
+its headroom what is left there, and together they are the balance.
 """
 
 from collections.abc import Sequence
@@ -18,15 +21,17 @@ from api.clock import now
 from api.daybook import Daybook
 from api.problems import not_found
 from api.read_models.snapshot import Reading, marks_at
-from domain import account, risk
+from domain import account, instrument, risk
 from domain.errors import RequestRefused
-from domain.ledger import AGGREGATES, funds_of, pages, wallets_of
-from domain.marks import Prices
+from domain.ledger import AGGREGATES, cash_of, funds_of, pages, wallets_of
+from domain.marks import MARK_AGE_MAX, Prices
 from domain.risk import (
     ANYWHERE,
     FIRM,
+    BuyingPower,
     CapitalBasis,
     Funds,
+    LimitSet,
     LimitStatus,
     Measure,
     Meter,
@@ -44,7 +49,7 @@ from projections.models import limits
 from projections.storage.tables import AnyRow
 
 ANY_AGE = timedelta(days=365_000)
-COUNTED = (Measure.MAX_POSITION, Measure.MAX_OPEN_ORDERS, Measure.BUYING_POWER)  # shown as the read model has them
+COUNTED = (Measure.MAX_POSITION, Measure.MAX_OPEN_ORDERS)  # shown as the read model has them
 MODELS = shadow_limits.BOTH
 
 
@@ -177,6 +182,8 @@ def _measured(states: StatesAt, row: AnyRow, marks: Sequence[Mark], moment: date
         return [row]
     scope = Scope(*(row[name] for name in limits.SCOPE))
     known: Risk = states.state(risk.stream(owner)) or Risk()
+    if measure is Measure.BUYING_POWER:
+        return _of_buying_power(states, row, marks, moment)
     funds = funds_of(states, known, owner) if measure.is_of_equity and known.needs_funds else None
     wallets = wallets_of(states, known, owner) if measure.is_exposure else ()
     window = known.windows.get((scope, measure), ())
@@ -195,6 +202,32 @@ def _measured(states: StatesAt, row: AnyRow, marks: Sequence[Mark], moment: date
         else:
             return [_with_usage(row, subject, used, unassessed) for subject, used in (held or {"": ZERO}).items()]
     return [_with_usage(row, "", None, unassessed)]
+
+
+def _of_buying_power(states: StatesAt, row: AnyRow, marks: Sequence[Mark], moment: datetime) -> list[AnyRow]:
+    """Return one row for each currency of the account; of a limit on an instrument for those the instrument needs."""
+    scope, owner = Scope(*(row[name] for name in limits.SCOPE)), row["account_id"]
+    known: Risk = states.state(risk.stream(owner)) or Risk()
+    own = LimitSet(
+        owner, scope, Measure.BUYING_POWER, row["limit"], currency=None, version=row["version"], transact_time=moment
+    )
+    others = [limit for limit in known.active if (limit.scope, limit.measure) != (scope, own.measure)]
+    prices = Prices(marks, moment, MARK_AGE_MAX, known.conversions)
+    try:
+        left = BuyingPower(known.exposure, prices, (*others, own), cash_of(states, owner)).left()
+    except RequestRefused as missing:
+        return [_with_usage(row, "", None, _reason(missing))]
+    if scope.instrument_id is not None:
+        contract = states.state(instrument.stream(scope.instrument_id)).contract
+        left = [need for need in left if need.currency in (contract.settle, contract.base)]
+    return [
+        {
+            **row, "subject": need.currency, "currency": need.currency, "used": need.committed,
+            "headroom": need.available, "unassessed": None,
+            "utilisation": divide(need.committed, need.balance) if need.balance > 0 else None,
+        }
+        for need in left
+    ] or [{**_with_usage(row, "", ZERO, None), "headroom": ZERO}]  # fmt: skip
 
 
 def _with_usage(row: AnyRow, subject: str, used: Decimal | None, unassessed: str | None) -> AnyRow:

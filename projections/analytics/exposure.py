@@ -481,10 +481,12 @@ def leverage(gross: Decimal | None, equity: Decimal | None) -> Decimal | None:
 def with_headroom(limit: AnyRow) -> HeadroomRow:
     """Return a row of `limits.utilisation` with `headroom` and `is_breached`; None where usage is not known.
 
-    `subject` is the instrument or asset measured, or "" for all of the limit's scope.
+    `subject` is the instrument, asset or currency measured, or "" for all of the limit's scope. A row of buying power
+    has its headroom: its limit is no bound of what is used.
     """
-    used = limit["used"]
-    headroom = None if used is None else exact(limit["limit"] - used)
+    used, headroom = limit["used"], limit.get("headroom")
+    if headroom is None and used is not None:
+        headroom = exact(limit["limit"] - used)
     row = {"subject": limit["instrument_id"] or ""} | dict(limit)
     is_breached = None if headroom is None else headroom < 0
     row |= {"headroom": headroom, "is_breached": is_breached, "is_exceeded": is_breached}

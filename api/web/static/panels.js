@@ -97,9 +97,10 @@ const measureOf = (row) => row.measure.toLowerCase().replaceAll("_", " ");
 
 function usageOf(row) {
   if (row.used === null) return el("span", { class: "quiet", title: row.unassessed ?? "" }, row.unassessed ? "cannot be measured" : "no usage");
-  const percent = `${Math.floor(share(row.used, row.limit) * 100)} %`;
+  const bound = row.measure === "BUYING_POWER" ? sum([row.used, row.headroom]) : row.limit;  // its limit is a leverage
+  const percent = `${Math.floor(share(row.used, bound) * 100)} %`;
   const note = row.unassessed ? ` at marks that are too old: ${row.unassessed}` : "";
-  return limitBar(row.used, row.limit, `${row.is_breached ? "breached: " : ""}${percent} of the limit used${note}`);
+  return limitBar(row.used, bound, `${row.is_breached ? "breached: " : ""}${percent} of the limit used${note}`);
 }
 
 export function drawLimits(rows) {

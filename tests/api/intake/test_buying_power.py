@@ -29,6 +29,14 @@ def test_an_order_beyond_the_buying_power_is_refused_with_its_numbers(desk: http
     assert shown["is_limited"] and shown["items"] == [
         {"currency": "USDT", "balance": "250", "committed": "200", "available": "50"}
     ]
+    listed = {"min_seq": refused.headers["Daybook-Seq"]}
+    (used,) = desk.get("/v1/limits", params=listed).json()["items"]
+    assert [used[name] for name in ("limit", "subject", "currency", "used", "headroom", "utilisation")] == [
+        "1", "USDT", "USDT", "200", "50", "0.8",
+    ]  # fmt: skip
+    assert used["is_breached"] is False
+    assert [each["headroom"] for each in desk.get("/v1/risk", params=listed).json()["limits"]] == ["50"]
+    assert parsed(run("report", "risk", "--json"))["items"][0]["headroom"] == "50"
     assert parsed(run("limit", "buying-power", "--json"))["items"][0]["available"] == "50"
     assert desk.get("/v1/buying-power", params={"account_id": "other"}).status_code == 404
     row = desk.get("/v1/orders/main/A-2", params={"min_seq": refused.headers["Daybook-Seq"]}).json()
