@@ -31,6 +31,7 @@ from api.intake import cli_marks, controls_cli, limits_cli, order_cli
 from api.intake.forms import catalog, lists_cli
 from api.intake.forms.cli import add_commands
 from api.intake.importing import cli as importing_cli
+from api.intake.importing import evidence_cli
 from api.intake.policies import cli as policies_cli
 from api.intake.stopping import cli as stopping_cli
 from api.intake.venue_reports import cash_cli
@@ -103,6 +104,7 @@ app.add_typer(intake_cli.limit)
 app.add_typer(limits_cli.capital)
 app.add_typer(controls_cli.kill_switch)
 app.add_typer(controls_cli.breaks)
+app.add_typer(evidence_cli.evidence)
 app.add_typer(policies_cli.policy)
 app.add_typer(stopping_cli.dead_man_switch)
 app.add_typer(order_cli.order)

@@ -54,7 +54,7 @@ from domain.account.cash import (
     TransferStatus,
     mirrored,
 )
-from domain.account.evidence import EvidenceEvent, RawReportKept
+from domain.account.evidence import HEADER_KEPT, EvidenceEvent, RawReportKept
 from domain.account.redenomination import AssetRedenominated, RedenominateAsset
 from domain.account.redenomination import entries as redenominated
 from domain.account.redenomination import is_consequence as is_of_redenomination
@@ -75,6 +75,7 @@ from domain.account.venue_statement import (
 __all__ = [
     "BREAK_AGES",
     "CLOSED",
+    "HEADER_KEPT",
     "NOTHING_HELD",
     "Account",
     "AccountBroken",

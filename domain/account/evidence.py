@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from domain import names
 
+HEADER_KEPT = "the header of rows that are kept"
+"""What the `reason` of a header begins with. A header is kept so that rows below it can be read again."""
 STREAM_NAMES_MAX = 1024  # cached: a command needs a name several times
 
 
@@ -25,6 +27,11 @@ class RawReportKept(Struct, frozen=True, gc=False, tag="RawReportKept"):
     source: str
     raw: str
     reason: str
+
+    @property
+    def is_header(self) -> bool:
+        """Whether it is the header of rows that are kept, and itself nothing that should have been recorded."""
+        return self.reason.startswith(HEADER_KEPT)
 
 
 EvidenceEvent = RawReportKept

@@ -44,6 +44,8 @@ PAGE_ROWS_MAX = 1000
 ORDER, UNREADABLE, POSITION = "ORDER", "UNREADABLE", "POSITION"
 ACCOUNT, RECONCILIATION = "ACCOUNT", "RECONCILIATION"
 OPEN, RESOLVED = "OPEN", "RESOLVED"
+HEADER = "HEADER"
+"""The `report_type` of the header of rows that could not be read: no break, and never open."""
 
 breaks_table = table(
     "breaks",
@@ -133,6 +135,8 @@ def _reported(event: OrderBroken | OrderBreakWithdrawn) -> Row:
 
 def _raw_kept(rows: Rows, logged: Logged, event: RawReportKept) -> None:
     columns = {"venue": event.venue, "source": printable(event.source), "raw": printable(event.raw)}
+    if event.is_header:
+        columns |= {"report_type": HEADER, "status": RESOLVED}
     _put(rows, logged, event.account_id, UNREADABLE, rule=event.reason, **columns)
 
 
@@ -191,7 +195,7 @@ def _change(rows: Rows, logged: Logged, place: tuple[str, str], changes: Row) ->
 
 PROJECTION = Projection(
     "breaks",
-    6,
+    7,
     (breaks_table,),
     {
         OrderBroken: _order_broken,
@@ -215,12 +219,13 @@ def breaks(
     status: str | None = None,
     cl_ord_id: str | None = None,
     break_id: str | None = None,
+    report_type: str | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
 ) -> list[BreakRow]:
     """Return breaks, the newest first. The next page is `after` the last row's `break_seq`."""
     where = {"account_id": account_id, "kind": kind, "status": status, "cl_ord_id": cl_ord_id}
-    where |= {"break_id": break_id}
+    where |= {"break_id": break_id, "report_type": report_type}
     place = None if after is None else (after,)
     found = fetch(source, breaks_table, where=where, by=("break_seq",), after=place, limit=limit, is_descending=True)
     return cast(list[BreakRow], found)

@@ -39,17 +39,23 @@ def nothing_listed(_: str) -> Listed:
 
 
 class Wanted(NamedTuple):
-    """What the desk states about its files: order of dates, pairs, names of assets; and instruments on record."""
+    """What the desk states about its files: order of dates, pairs, names of assets, how numbers are written; and
+    instruments on record.
+    """
 
     now: datetime
     dates: DateOrder | None = None
     pairs: Mapping[str, tuple[str, str]] = {}
     assets: Mapping[str, str] = {}
     listed: Callable[[str], Listed] = nothing_listed
+    style: Style | None = None
 
 
 class Text(NamedTuple):
-    """A text of a file that a layout recognised: its rows as facts, and what was decided for it."""
+    """A text of a file that a layout recognised: its rows as facts, and what was decided for it.
+
+    `header` are the header and the lines above it.
+    """
 
     name: str
     layout: Layout
@@ -176,10 +182,10 @@ def _table(table: LineTable, path: Path, catalog: Catalog, wanted: Wanted) -> Te
         layout.aliases | dict(wanted.assets), layout.quotes, stated=wanted.pairs,
         listed=wanted.listed(layout.venue), split=layout.split, strip=layout.strip,
     )  # fmt: skip
-    origin = f"{before} {table.name} {path.name}"
+    origin = f"{' '.join(before)} {table.name} {path.name}"
     reading = Reading(
         layout, match.columns, assets, wanted.now, clock=_clock(match, sample, again, wanted, facts=origin),
-        style=_style(match, sample, again, delimiter), headers=match.headers, origin=origin,
+        style=wanted.style or _style(match, sample, again, delimiter), headers=match.headers, origin=origin,
     )  # fmt: skip
 
     def facts() -> Iterator[Fact | Unreadable]:
@@ -199,13 +205,13 @@ def _table(table: LineTable, path: Path, catalog: Catalog, wanted: Wanted) -> Te
         reading,
         facts(),
         header_line=line.number,
-        header=records.verbatim(line.content),
+        header="\n".join((*before, records.verbatim(line.content))),
         unknown=match.unknown,
     )
 
 
-def _found(lines: Lines, catalog: Catalog) -> tuple[Match, str, records.Line, str]:
-    """Read up to the header. Return its match, delimiter and line, and the text before it. Raises ReportUnreadable."""
+def _found(lines: Lines, catalog: Catalog) -> tuple[Match, str, records.Line, list[str]]:
+    """Read up to the header. Return its match, delimiter and line, and the lines before. Raises ReportUnreadable."""
     before: list[str] = []
     widest: list[str] = []
     first_error: InvalidInput | None = None
@@ -225,7 +231,7 @@ def _found(lines: Lines, catalog: Catalog) -> tuple[Match, str, records.Line, st
                 fields.pop()
             match = catalog.match(fields)
             if match is not None:
-                return match, delimiter, line, " ".join(before)
+                return match, delimiter, line, before
             if len(fields) > len(widest):
                 widest = fields
         first_error = first_error or fault

@@ -40,6 +40,24 @@ def dates_option(text: str) -> str:
     return text
 
 
+Dates = Annotated[
+    str | None, typer.Option(parser=dates_option, metavar="ORDER", help="day-first or month-first, where it is open.")
+]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--instrument",
+        parser=pair_option,
+        metavar="PAIR=BASE/QUOTE",
+        help="The assets of a pair whose split is not clear; may be repeated.",
+    ),
+]
+Assets = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="CSV of two columns: a venue's name of an asset, the book's."),
+]
+
+
 def import_(
     file: Annotated[
         Path,
@@ -50,23 +68,9 @@ def import_(
     account: AccountId = "main",
     strategy: Strategy = "main",
     is_dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen; record nothing.")] = False,
-    dates: Annotated[
-        str | None,
-        typer.Option(parser=dates_option, metavar="ORDER", help="day-first or month-first, where it is open."),
-    ] = None,
-    pairs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--instrument",
-            parser=pair_option,
-            metavar="PAIR=BASE/QUOTE",
-            help="The assets of a pair whose split is not clear; may be repeated.",
-        ),
-    ] = None,
-    assets: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="CSV of two columns: a venue's name of an asset, the book's."),
-    ] = None,
+    dates: Dates = None,
+    pairs: Pairs = None,
+    assets: Assets = None,
     json: Json = False,
 ) -> None:
     """Record exports of venues as they were downloaded. Importing a file again adds nothing that is on record.
@@ -82,7 +86,7 @@ def import_(
 
         import_bundle(file, json=json)
         return
-    stated = _stated(dates, pairs or [], assets)
+    stated = stated_by(dates, pairs or [], assets)
     files = sorted(one for one in file.rglob("*") if one.is_file()) if file.is_dir() else [file]
     with opened() as daybook:
         done = list(
@@ -133,7 +137,8 @@ def _show_progress(shown: Callable[[float, float], None], progress: "ImportProgr
     shown(progress.fraction, 1)
 
 
-def _stated(dates: str | None, pairs: Sequence[str], assets: Path | None) -> "Stated":
+def stated_by(dates: str | None, pairs: Sequence[str], assets: Path | None) -> "Stated":
+    """Return what the options state about files."""
     from adapters.exchanges.files.times import DateOrder
     from api.intake.importing.ingest import Stated
 

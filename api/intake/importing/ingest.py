@@ -20,6 +20,7 @@ from adapters.exchanges.files.assets import Listed
 from adapters.exchanges.files.balances import Balances
 from adapters.exchanges.files.facts import Fact
 from adapters.exchanges.files.grouping import Together, together
+from adapters.exchanges.files.numbers import Style
 from adapters.exchanges.files.reading import ExportFile, Text, Wanted
 from adapters.exchanges.files.reports import Booked, Skipped, Whose, reports
 from adapters.exchanges.files.sorting import in_order, moments
@@ -36,7 +37,7 @@ from api.intake.importing.counts import (
 )
 from domain import account, instrument, order, values
 from domain.access import Actor
-from domain.account import AccountBroken, Costing, OpenAccount, RawReportKept
+from domain.account import HEADER_KEPT, AccountBroken, Costing, OpenAccount, RawReportKept
 from domain.errors import InvalidInput, LedgerError, ReportUnreadable, RequestRefused, Unavailable
 from domain.errors.codes import Code
 from domain.errors.sentences import code_of, sentence
@@ -62,11 +63,18 @@ Item = Booked | Unreadable | Skipped
 
 
 class Stated(Struct, frozen=True):
-    """What the desk states about its files: the order of dates, the assets of pairs, the names of assets."""
+    """What the desk states about its files: the order of dates, the assets of pairs, the names of assets, and the sign
+    before decimals.
+    """
 
     dates: DateOrder | None = None
     pairs: Mapping[str, tuple[str, str]] = {}
     assets: Mapping[str, str] = {}
+    style: Style | None = None
+
+
+def no_row(_line: int, _outcome: str) -> None:
+    """Note nothing of a row."""
 
 
 def import_file(
@@ -81,21 +89,23 @@ def import_file(
     name: str = "",
     is_dry_run: bool = False,
     on_progress: Callable[[ImportProgress], None] = ignore,
+    on_row: Callable[[int, str], None] = no_row,
 ) -> ImportSummary:
     """Record an export file and return the summary. The account is opened and instruments are listed if need be.
 
-    A dry run reads all of it and records nothing. `name` is the file's own, where `path` is another.
+    A dry run reads all of it and records nothing. `name` is the file's own, where `path` is another. `on_row` is called
+    with the line of each row, and the name of its count in the summary.
 
     Raises InvalidInput if the file is of no known layout (nothing was recorded then), and Unavailable when the
     database goes away; its message states how much was recorded.
     """
     stated = stated or Stated()
     whose = Whose(values.name(account_id, "account_id"), values.name(strategy_id, "strategy_id"), "")
-    wanted = Wanted(now, stated.dates, stated.pairs, stated.assets, listed=listed_in(writer))
+    wanted = Wanted(now, stated.dates, stated.pairs, stated.assets, listed_in(writer), stated.style)
     with ExportFile(path, catalog(), wanted) as file:
         importing = Import(
             writer, file, whose, actor=actor, now=now, name=name or path.name, is_dry_run=is_dry_run,
-            on_progress=on_progress,
+            on_progress=on_progress, on_row=on_row,
         )  # fmt: skip
         try:
             importing.run()
@@ -146,6 +156,7 @@ class Import:
         name: str,
         is_dry_run: bool,
         on_progress: Callable[[ImportProgress], None],
+        on_row: Callable[[int, str], None],
     ) -> None:
         """Import `file` for the account and strategy of `whose`."""
         self.name = name
@@ -155,6 +166,7 @@ class Import:
         self._actor = actor
         self._now = now
         self._on_progress = on_progress
+        self._on_row = on_row
         self._listed: set[str] = set()
         self._is_header_kept = False
         self.summary = ImportSummary(name, is_dry_run=is_dry_run)
@@ -251,6 +263,7 @@ class Import:
         for item in batch:
             if isinstance(item, Skipped):
                 self.summary.count("skipped", "skipped")
+                self._on_row(item.line, "skipped")
         with_outcome = [item for item in batch if not isinstance(item, Skipped)]
         if self.summary.is_dry_run:
             self._foresee(with_outcome)
@@ -283,7 +296,8 @@ class Import:
             return
         self._is_header_kept = True
         source = f"{self._source(text)}:{text.header_line}"
-        reason = f"the header of rows that are kept: {text.layout.name}"
+        clock, style = text.reading.clock, text.reading.style
+        reason = f"{HEADER_KEPT}: {text.layout.name}, dates {clock.order or DateOrder.YMD}, decimals {style}"
         kept = RawReportKept(self._whose.account_id, text.layout.venue, source=source, raw=text.header, reason=reason)
         self._writer.report([kept], actor=self._actor)
 
@@ -305,38 +319,44 @@ class Import:
 
     def _count_unreadable(self, line: int, error: LedgerError, text: Text) -> None:
         self.summary.count("unreadable", "unreadable")
+        self._on_row(line, "unreadable")
         file = "" if text.name == self._file.path.name else text.name
         self.summary.note(self.summary.errors, Finding(line, str(error), Code.UNREADABLE, file=file))
 
+    def _settle(self, item: Booked, outcome: str) -> None:
+        self.summary.count(outcome, item.kind, len(item.sources))
+        for source in item.sources:
+            self._on_row(source.line, outcome)
+
     def _count(self, item: Booked, answer: Answer) -> None:
-        rows, line = len(item.sources), item.sources[0].line if item.sources else 0
+        line = item.sources[0].line if item.sources else 0
         if not isinstance(item.report, OrderFilled):
             self._count_other(item, answer)
         elif any(isinstance(recorded.event, OrderFilled) for recorded in answer.records):
-            self.summary.count("recorded", item.kind, rows)
+            self._settle(item, "recorded")
             self._count_break(line, _rule_broken(answer))
         elif any(isinstance(recorded.event, OrderFillCompleted) for recorded in answer.records):
-            self.summary.count("completed", item.kind, rows)
+            self._settle(item, "completed")
         else:
             on_record = answer.on_record
             assert on_record is not None, "a fill that was not booked now was booked before"
             if order.completed(on_record, item.report) is not None:
-                self.summary.count("already_known", item.kind, rows)
+                self._settle(item, "already_known")
                 return
-            self.summary.count("conflicting", item.kind, rows)
+            self._settle(item, "conflicting")
             found = Finding(line, _difference(on_record, item.report), Code.EXEC_ID_CONFLICT)
             self.summary.note(self.summary.conflicts, found)
 
     def _count_other(self, item: Booked, answer: Answer) -> None:
-        rows, line = len(item.sources), item.sources[0].line if item.sources else 0
+        line = item.sources[0].line if item.sources else 0
         broken = [one.event for one in answer.records if isinstance(one.event, AccountBroken | PositionBroken)]
         if not answer.records:
-            self.summary.count("already_known", item.kind, rows)
+            self._settle(item, "already_known")
         elif len(broken) == len(answer.records):
-            self.summary.count("conflicting", item.kind, rows)
+            self._settle(item, "conflicting")
             self.summary.note(self.summary.conflicts, Finding(line, broken[0].rule, Code.REFUSED))
         else:
-            self.summary.count("recorded", item.kind, rows)
+            self._settle(item, "recorded")
             self._count_break(line, broken[0].rule if broken else "")
 
     def _count_break(self, line: int, rule: str) -> None:
