@@ -104,7 +104,18 @@ def kraken_ledgers(each: Happened) -> Rows:
         number = f"LAAAAA-BBBBB-{letter}{each.number:05}"
         reference = f"{'TR'[isinstance(each, Cash)]}AAAAA-BBBBB-C{each.number:05}"
         name = KRAKEN.get(asset, asset)
-        return [number, reference, clock(each.at) + ".1234", kind, "", "currency", name, plain(amount, 8), plain(fee, 8), ""]
+        return [
+            number,
+            reference,
+            clock(each.at) + ".1234",
+            kind,
+            "",
+            "currency",
+            name,
+            plain(amount, 8),
+            plain(fee, 8),
+            "",
+        ]
 
     if isinstance(each, Cash):
         kind = "deposit" if each.amount > 0 else "withdrawal"
