@@ -25,6 +25,7 @@ from adapters.postgres import connections, embedded
 from adapters.postgres.api_keys import ApiKeys
 from adapters.postgres.connections import Role
 from adapters.postgres.countdowns import Countdowns
+from adapters.postgres.imports import Imports
 from adapters.postgres.migrations import prepare
 from adapters.upkeep.clock import ClockCheck
 from adapters.upkeep.disk import DiskCheck
@@ -163,6 +164,13 @@ class Daybook:
     def countdowns(self) -> Countdowns:
         """The countdowns of dead man's switches."""
         made = Countdowns(self.url)
+        self.closing.callback(made.close)
+        return made
+
+    @cached_property
+    def imports(self) -> Imports:
+        """The imports of files, by their ids, with their outcomes."""
+        made = Imports(self.url)
         self.closing.callback(made.close)
         return made
 

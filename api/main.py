@@ -31,6 +31,8 @@ from api.http.reads import Reads
 from api.intake import capital_http, controls_http, requests_http
 from api.intake.forms import http as forms_http
 from api.intake.forms import queries_http as forms_queries_http
+from api.intake.importing import evidence_http
+from api.intake.importing import http as importing_http
 from api.intake.policies import http as policies_http
 from api.intake.policies import reactions_http
 from api.intake.stopping import http as stopping_http
@@ -118,8 +120,8 @@ def create_app(
     operations_http.share(app, daybook, app.state.measures.registry)
     problem_responses.install(app)
     parts = (
-        requests_http, forms_http, venue_reports_http, controls_http, capital_http, policies_http, stopping_http,
-        access_http, privacy_http, *QUERIES, forms_queries_http, operations_http,
+        requests_http, forms_http, venue_reports_http, importing_http, evidence_http, controls_http, capital_http, policies_http,
+        stopping_http, access_http, privacy_http, *QUERIES, forms_queries_http, operations_http,
     )  # fmt: skip
     for part in parts:
         app.include_router(part.router)

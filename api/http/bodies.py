@@ -27,6 +27,7 @@ MARKS_BYTES_MAX = 2**19
 BODY_BYTES_MAX = 2**16
 BATCHES = ("/v1/venue-reports", "/v1/reports")
 BYTES_MAX = dict.fromkeys(BATCHES, BATCH_BYTES_MAX) | {"/v1/marks": MARKS_BYTES_MAX}
+STREAMED = "/v1/imports"  # its body is a file: neither JSON nor received whole
 MEDIA_TYPE = "application/json"
 HELD_BYTES_MAX = 2**28  # of all requests together
 FIRST_SECONDS_MAX = 10.0
@@ -41,7 +42,8 @@ class Bodies:
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in SAFE_METHODS or not is_under_api(scope["path"]):
+        is_body = scope["type"] == "http" and scope["method"] not in SAFE_METHODS and is_under_api(scope["path"])
+        if not is_body or scope["path"] == STREAMED:
             await self._app(scope, receive, send)
             return
         path, headers, body = scope["path"], Headers(scope=scope), bytearray()

@@ -25,6 +25,7 @@ from starlette.types import Scope as Connection
 
 from adapters.postgres.scopes import Caller
 from api.daybook import Daybook
+from api.http.bodies import STREAMED
 from api.http.problem_responses import SLASH, response
 from api.problems import Problem, problem_of
 from api.reports.catalog import REPORTS
@@ -85,13 +86,14 @@ class Bounded:
             await self._app(scope, receive, send)
             return
         try:
-            body = await _received(receive) if scope["method"] not in ("GET", "HEAD") else b""
+            is_received = scope["method"] not in ("GET", "HEAD") and scope["path"] != STREAMED
+            body = await _received(receive) if is_received else b""
             check = _Check(self._daybook, caller, found[0], found[1])
             query = await to_thread.run_sync(check.query, scope["query_string"], body)
         except (Problem, LedgerError) as error:
             await response(problem_of(error), scope["path"])(scope, receive, send)
             return
-        again = receive if scope["method"] in ("GET", "HEAD") else _replaying(body, receive)
+        again = _replaying(body, receive) if is_received else receive
         await self._app({**scope, "query_string": query}, again, send)
 
     def _found(self, method: str, path: str) -> tuple[_Operation, dict[str, str]] | None:

@@ -16,7 +16,7 @@ from adapters.exchanges.files.assets import Assets, oriented
 from adapters.exchanges.files.facts import Converted, Fact, Moved, Source, Traded, What
 from adapters.exchanges.files.shapes import is_leg
 from domain.errors import ReportUnreadable
-from domain.instrument import Contract
+from domain.instrument import Contract, Kind
 from domain.values import ZERO, Money, Side, divide, exact
 
 
@@ -42,12 +42,25 @@ def together(
         if isinstance(fact, Moved) and is_leg(fact.what):
             groups.setdefault((fact.group, fact.what is What.CONVERSION), []).append(fact)
         else:
-            yield Together(fact, (fact.source,))
+            yield Together(named(fact, assets, symbol_form), (fact.source,))
     for (group, is_conversion), legs in groups.items():
         if is_conversion:
             yield from _conversions(legs)
         else:
             yield from _trades(legs, assets, symbol_form, is_open=bool(group) or is_edge)
+
+
+def named(fact: Fact, assets: Assets, symbol_form: str) -> Fact:
+    """Return a fill of spot under one symbol, in any way its file writes the pair: XXBTZEUR and XBT/EUR are BTC/EUR.
+
+    One that is on record as the file writes it keeps that symbol, unless the usual one is on record too.
+    """
+    if not isinstance(fact, Traded) or fact.contract.kind is not Kind.SPOT or fact.venue:
+        return fact
+    symbol = symbol_form.format(base=fact.contract.base, quote=fact.contract.quote)
+    if symbol == fact.symbol or (assets.listed(symbol) is None and assets.listed(fact.symbol) is not None):
+        return fact
+    return replace(fact, symbol=symbol)
 
 
 def _trades(legs: list[Moved], assets: Assets, symbol_form: str, *, is_open: bool) -> Iterator[Together | Unreadable]:

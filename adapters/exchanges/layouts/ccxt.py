@@ -156,6 +156,7 @@ LAYOUTS = (
         is_venue=False,
         keys=("id", "timestamp", "symbol", "side", "price", "amount", "info"),
         read_item=_trade,
+        symbol_form="{base}/{quote}",
         click="`json.dump(exchange.fetch_my_trades(), file)`",
         gives="fills with all their fees, and funding among them",
     ),

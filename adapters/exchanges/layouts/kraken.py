@@ -99,6 +99,7 @@ LAYOUTS = (
                  "cmargin", "net", "trades", "costusd", "aclass", "subclass", "posstatuscode", "leverage"),
         aliases=ALIASES,
         split=split,
+        symbol_form="{base}/{quote}",
         read=trades(),
         click=f"{KRAKEN_PLACE}, Trades",
         gives="fills",

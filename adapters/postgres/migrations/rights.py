@@ -25,13 +25,14 @@ from adapters.postgres.migrations.versions import (
     r0015_rotated_keys,
     r0016_countdowns,
     r0017_reactions,
+    r0018_imports,
 )
 from adapters.postgres.roles import EXISTS, names, reader
 
 _REVISIONS = (
     r0001_ledger, r0002_writer, r0003_proof, r0004_snapshots, r0005_subjects, r0006_marks, r0007_attestation,
     r0008_sessions, r0009_tasks, r0010_groups, r0011_cosignatures, r0012_mark_batches, r0013_keys_on_record,
-    r0014_views, r0015_rotated_keys, r0016_countdowns, r0017_reactions,
+    r0014_views, r0015_rotated_keys, r0016_countdowns, r0017_reactions, r0018_imports,
 )  # fmt: skip
 RIGHTS = "\n".join(revision.RIGHTS for revision in _REVISIONS)
 SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname IN ('ledger', 'market', 'access', 'personal', 'read', 'v1')"
