@@ -120,8 +120,8 @@ def create_app(
     operations_http.share(app, daybook, app.state.measures.registry)
     problem_responses.install(app)
     parts = (
-        requests_http, forms_http, venue_reports_http, importing_http, evidence_http, controls_http, capital_http, policies_http,
-        stopping_http, access_http, privacy_http, *QUERIES, forms_queries_http, operations_http,
+        requests_http, forms_http, venue_reports_http, importing_http, evidence_http, controls_http, capital_http,
+        policies_http, stopping_http, access_http, privacy_http, *QUERIES, forms_queries_http, operations_http,
     )  # fmt: skip
     for part in parts:
         app.include_router(part.router)

@@ -29,13 +29,29 @@ UTC), the order of days and months (by a date that fits one only, else state `--
 and how a comma in a number is meant. The summary shows each.
 
 Every row has an outcome: recorded, completed, already known, conflicting, unreadable, or skipped because it moves
-nothing. Unreadable rows are kept as evidence with file, line and reason; correct what the reason names, and import
-again. Importing a file again, a piece of it, or one that overlaps it adds nothing twice ([ADR
+nothing. Importing a file again, a piece of it, or one that overlaps it adds nothing twice ([ADR
 0055](adr/0055-ids-of-rows-without-one.md)).
 
 A pair without a separator is split by the venue's quote assets. One that is not clear is named with its candidates:
 state `--instrument PAIR=BASE/QUOTE` once, and it is listed. `--assets FILE` names assets that the venue calls
 otherwise, in two columns. Instruments that are on record are used as they are.
+
+## What could not be read
+
+A row that cannot be read is kept as it came, with its file, line and reason, and so are the header and the lines above
+it. No second download is needed:
+
+```console
+$ daybook evidence list                                      # each with the reason, the newest first
+$ daybook evidence retry --instrument XYZWQQ=XYZ/WQQ         # read again with an answer; also after an upgrade
+$ daybook evidence dismiss EVIDENCE --why "a line of notes"  # on record, and not asked about again
+```
+
+Rows of one file are read together, as at first; what was booked meanwhile is known. Over HTTP, `POST
+/v1/evidence/retry` does the same, `GET /v1/breaks?kind=UNREADABLE` lists, and `POST /v1/breaks/dismiss` dismisses.
+Venue reports that could not be read are evidence too, for instance a fill of an instrument that was listed later.
+
+## Balances in a file
 
 Where a file has balances, the summary shows whether they equal those that follow from its rows, or the first row where
 they part.
