@@ -290,10 +290,10 @@ MODULES = {  # a chapter for each module that holds events
     "subject": "domain.account.subject",
     "marks": "domain.marks.batches",
     "evidence": "domain.account.evidence",
-    "clock": "domain.ledger.clock",
+    "clock": "domain.ledger.given.clock",
     "keys": "domain.access.keys",
     "approvals": "domain.access.approvals",
-    "signing": "domain.ledger.signing",
+    "signing": "domain.ledger.given.signing",
     "figures": "domain.sealed.figures",
     "policy": "domain.policies.settings",
 }

@@ -192,11 +192,15 @@ class InstrumentAmended(Struct, frozen=True, tag="InstrumentAmended"):
     effective_at: datetime
 
 
-class InstrumentDelisted(Struct, frozen=True, tag="InstrumentDelisted"):
-    """No order is accepted from `effective_at` on; venue reports still are."""
+class InstrumentDelisted(Struct, frozen=True, tag="InstrumentDelisted", omit_defaults=True):
+    """No order is accepted from `effective_at` on; venue reports still are.
+
+    Unless that is ahead, open orders end by it, and what is held of a derivative is closed at `settlement_px`.
+    """
 
     instrument_id: str
     effective_at: datetime
+    settlement_px: Decimal | None = None
 
 
 class InstrumentRedenominated(Struct, frozen=True, tag="InstrumentRedenominated", omit_defaults=True):
@@ -241,10 +245,14 @@ class AmendInstrument(Struct, frozen=True):
 
 
 class DelistInstrument(Struct, frozen=True):
-    """Accept no more orders from a moment on."""
+    """Accept no more orders from a moment on; unless that is ahead, end open ones.
+
+    With a `settlement_px` close what all accounts hold of a derivative at this price of it.
+    """
 
     instrument_id: str
     effective_at: datetime
+    settlement_px: Decimal | None = None
 
 
 class RedenominateInstrument(Struct, frozen=True):
@@ -275,6 +283,7 @@ class Instrument(Struct, frozen=True):
     history: tuple[Facts, ...]
     delisted_at: datetime | None = None
     redenominations: tuple[InstrumentRedenominated, ...] = ()
+    settlement_px: Decimal | None = None
 
     def redenominated(self, redenomination_id: str) -> InstrumentRedenominated | None:
         """The redenomination of an id, if there was one."""
@@ -325,10 +334,7 @@ def decide(instrument: Instrument | None, request: InstrumentRequest) -> tuple[I
         case AmendInstrument():
             return _amended(_known(instrument, request.instrument_id), request)
         case DelistInstrument():
-            known = _known(instrument, request.instrument_id)
-            if known.delisted_at is not None and known.delisted_at <= request.effective_at:
-                return ()
-            return (InstrumentDelisted(request.instrument_id, request.effective_at),)
+            return _delisted(_known(instrument, request.instrument_id), request)
         case RedenominateInstrument():
             return _redenominated(_known(instrument, request.instrument_id), request)
         case _:
@@ -339,6 +345,24 @@ def _known(instrument: Instrument | None, instrument_id: str) -> Instrument:
     if instrument is None:
         raise RequestRefused("the instrument is listed; list it first", instrument_id=instrument_id)
     return instrument
+
+
+def _delisted(instrument: Instrument, request: DelistInstrument) -> tuple[InstrumentEvent, ...]:
+    price, settled = request.settlement_px, instrument.settlement_px
+    if price is not None:
+        contract = instrument.contract
+        if contract.kind is Kind.SPOT:
+            raise RequestRefused("spot is not settled when it is delisted", instrument_id=request.instrument_id)
+        if not (price.is_finite() and contract.has_price(price)):
+            raise RequestRefused(
+                "a price that the underlying may have", price=price, instrument_id=request.instrument_id
+            )
+        if settled not in (None, price):
+            raise RequestRefused("a delisted contract is settled at one price", price=price, settled=settled)
+    is_delisted = instrument.delisted_at is not None and instrument.delisted_at <= request.effective_at
+    if is_delisted and price in (None, settled):
+        return ()
+    return (InstrumentDelisted(request.instrument_id, request.effective_at, price),)
 
 
 def _redenominated(instrument: Instrument, request: RedenominateInstrument) -> tuple[InstrumentEvent, ...]:
@@ -486,7 +510,13 @@ def evolve(instrument: Instrument | None, event: InstrumentEvent) -> Instrument:
             return replace(instrument, history=(*instrument.history, facts))
         case InstrumentDelisted():
             assert instrument is not None, "a stream starts with InstrumentListed"
-            return replace(instrument, delisted_at=event.effective_at)
+            at = (
+                event.effective_at
+                if instrument.delisted_at is None
+                else min(instrument.delisted_at, event.effective_at)
+            )
+            price = event.settlement_px if event.settlement_px is not None else instrument.settlement_px
+            return replace(instrument, delisted_at=at, settlement_px=price)
         case InstrumentRedenominated():
             assert instrument is not None, "a stream starts with InstrumentListed"
             return replace(instrument, redenominations=(*instrument.redenominations, event))

@@ -121,7 +121,10 @@ class SetLimitRequest(RequestBody):
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
     venue: CurrencyCode | None = Field(None, description="of instruments: the part behind the last dot of their id")
-    asset: CurrencyCode | None = Field(None, description="the base currency of instruments")
+    asset: CurrencyCode | None = Field(
+        None,
+        description="the base currency of instruments; of MAX_POSITION all that is held of the coin, in units of it",
+    )
 
     status: LimitStatus = Field(
         LimitStatus.ACTIVE,

@@ -41,6 +41,7 @@ from domain.risk import (
     age_allowed,
     by_account,
     day_of,
+    is_by_coin,
 )
 from domain.values import ZERO, Mark, divide
 from projections.analytics.exposure import HeadroomRow, with_headroom
@@ -178,14 +179,14 @@ def _measured(states: StatesAt, row: AnyRow, marks: Sequence[Mark], moment: date
     Where a mark is too old, the usage is shown at that mark, and why it is not monitored.
     """
     measure, owner = Measure(row["measure"]), row["account_id"]
-    if measure in COUNTED:
-        return [row]
     scope = Scope(*(row[name] for name in limits.SCOPE))
+    if measure in COUNTED and not is_by_coin(measure, scope):
+        return [row]
     known: Risk = states.state(risk.stream(owner)) or Risk()
     if measure is Measure.BUYING_POWER:
         return _of_buying_power(states, row, marks, moment)
     funds = funds_of(states, known, owner) if measure.is_of_equity and known.needs_funds else None
-    wallets = wallets_of(states, known, owner) if measure.is_exposure else ()
+    wallets = wallets_of(states, known, owner) if is_by_coin(measure, scope) else ()
     window = known.windows.get((scope, measure), ())
     if row["status"] == LimitStatus.SHADOW:
         window = known.shadows[scope, measure].window if (scope, measure) in known.shadows else ()

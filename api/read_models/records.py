@@ -59,6 +59,7 @@ def instrument_record(known: instrument.Instrument) -> dict[str, Any]:
         "exercise_style": contract.exercise_style if contract.put_or_call is not None else None,
         "effective_at": since if len(known.history) > 1 else None,
         "delisted_at": known.delisted_at,
+        "settlement_px": known.settlement_px,
     }
 
 

@@ -59,6 +59,7 @@ class InstrumentAnswer(Answer):
     exercise_style: str | None = Field(description="of an option: EUROPEAN or AMERICAN")
     effective_at: TimeText | None = Field(description="since when the newest facts hold; null: always")
     delisted_at: TimeText | None
+    settlement_px: DecimalText | None = Field(description="the price it was closed at when it was delisted")
 
 
 class Accounts(Answer):

@@ -1,7 +1,5 @@
 """Ledger: the log and its stored format, and the routing of a request or venue report to its aggregates."""
 
-from domain.ledger.clock import STREAM as CLOCK_STREAM
-from domain.ledger.clock import ClockConfirmed, Confirmation, confirmation, latest_at, part_at
 from domain.ledger.commands import (
     Answer,
     Command,
@@ -14,6 +12,10 @@ from domain.ledger.commands import (
 )
 from domain.ledger.derivation import Derivation, Derived, Item, PastLog, Undecided, envelope, merged
 from domain.ledger.derivation import Fault as DerivationFault
+from domain.ledger.given.clock import STREAM as CLOCK_STREAM
+from domain.ledger.given.clock import ClockConfirmed, Confirmation, confirmation, latest_at, part_at
+from domain.ledger.given.signing import STREAM as SIGNING_STREAM
+from domain.ledger.given.signing import SigningEvent, SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
 from domain.ledger.ledger import ATTEMPTS_MAX, Ledger, decided, executions, no_marks
 from domain.ledger.limits import cash_of, funds_of, wallets_of
 from domain.ledger.log import (
@@ -30,8 +32,6 @@ from domain.ledger.log import (
 )
 from domain.ledger.origins import ORIGINS, Origin, report_of, request_of
 from domain.ledger.oversight import OVERSEEN, Lapse, Oversight
-from domain.ledger.signing import STREAM as SIGNING_STREAM
-from domain.ledger.signing import SigningEvent, SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
 from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, BaseLayer, UnitOfWork
 
 __all__ = [

@@ -45,12 +45,11 @@ from domain.instrument import (
     AmendInstrument,
     DelistInstrument,
     Instrument,
-    InstrumentRequest,
     Kind,
     ListInstrument,
     RedenominateInstrument,
 )
-from domain.ledger import accounts, approval, limits, orders, schema
+from domain.ledger import accounts, approval, instruments, limits, orders, schema
 from domain.ledger.admission import TOO_LONG, admit, book, each_exact, held_at, keep, too_long
 from domain.ledger.commands import Answer, Command, EvidenceOf, Outcome, Report, Request, streams_of
 from domain.ledger.log import EventLog, Recorded
@@ -92,7 +91,7 @@ from domain.risk import (
 )
 from domain.sealed import figures
 from domain.sealed.figures import CloseFigures
-from domain.values import ZERO, Mark, PositionSide, exact
+from domain.values import Mark, PositionSide, exact
 
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
@@ -295,9 +294,9 @@ def _decide(
             accounts.carry_out(work, request)
         case RedenominateAsset():
             for account_id in accounts.named(work, request.account_id):
-                _redenominate_asset(work, account_id, request)
+                instruments.redenominate_asset(work, account_id, request)
         case ListInstrument() | AmendInstrument() | DelistInstrument() | RedenominateInstrument():
-            _decide_instrument(work, request)
+            instruments.decide(work, request)
         case (
             SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | StateCapital()
             | AssessMarks() | ArmDeadManSwitch() | DisarmDeadManSwitch()
@@ -321,99 +320,6 @@ def _decide(
         case _:
             _decide_beside(work, request, actor)
     return None
-
-
-def _decide_instrument(work: UnitOfWork, request: InstrumentRequest) -> None:
-    """List, amend, delist or redenominate an instrument; what is held is turned with it. Raises RequestRefused."""
-    stream = instrument.stream(request.instrument_id)
-    listed = work.state(stream)
-    amended = work.record(stream, instrument.decide(listed, request))
-    if amended and isinstance(request, AmendInstrument):
-        for transfer in accounts.resized(work, listed, request):
-            book(work, transfer.key, [transfer])
-    if amended and isinstance(request, RedenominateInstrument):
-        if request.is_renaming:
-            _rename(work, listed, request)
-        for account_id in accounts.named(work, request.account_id):
-            _redenominate(work, account_id, listed, request)
-
-
-def _rename(work: UnitOfWork, old: Instrument, request: RedenominateInstrument) -> None:
-    """List the new name of an instrument, unless it is listed, and delist the old one. Raises RequestRefused."""
-    to, at, facts = request.to_instrument_id, request.effective_at, old.facts_at(request.effective_at)
-    if work.state(instrument.stream(to)) is None:
-        listing = ListInstrument(to, facts.contract, facts.tick_size, facts.lot_size)
-        work.record(instrument.stream(to), instrument.decide(None, listing))
-    stream = instrument.stream(old.instrument_id)
-    work.record(stream, instrument.decide(work.state(stream), DelistInstrument(old.instrument_id, at)))
-
-
-def _redenominate(work: UnitOfWork, account_id: str, old: Instrument, request: RedenominateInstrument) -> None:
-    """Turn what an account holds of an instrument into another one, and carry its orders. Raises RequestRefused."""
-    new: Instrument | None = work.state(instrument.stream(request.to_instrument_id))
-    instrument.check_successor(old, new, request)
-    assert new is not None, "checked"
-    here, there = old.facts_at(request.effective_at), new.facts_at(request.effective_at)
-    for key in accounts.held_in(work, account_id, old.instrument_id):
-        other = work.state(position.stream(replace(key, instrument_id=request.to_instrument_id)))
-        transfers = position.redenominated(work.state(position.stream(key)), other, request)
-        for transfer in transfers:
-            book(work, transfer.key, [transfer])
-        paid = position.fraction(transfers, request, there)
-        if paid is not None:
-            book(work, paid.key, [paid])
-    for order_key in accounts.working_in(work, account_id, old.instrument_id):
-        state: Order = work.state(order.stream(order_key))
-        restated = order.carried(state, request, here, there)
-        work.record(order.stream(order_key), order.admit(state, restated))
-        orders.report_to_parent(work, order_key, restated.transact_time)
-        limits.hold_again(work, order_key, restated.transact_time)
-
-
-def _redenominate_asset(work: UnitOfWork, account_id: str, request: RedenominateAsset) -> None:
-    """Turn all that an account holds of a coin into another one: instruments, orders, cash. Raises RequestRefused."""
-    stream = account.stream(account_id)
-    if not work.record(stream, account.decide(work.state(stream), request)):
-        return
-    for instrument_id in accounts.instruments_of(work, account_id):
-        listed = _instrument_of(work, instrument_id)
-        if request.asset in accounts.coins_of(listed, request.effective_at):
-            _redenominate_with(work, account_id, listed, request)
-    known: Account = work.state(stream)
-    total = known.cash.total(request.asset, accounts.held_by(work, account_id).balances)
-    work.record(stream, tuple(account.redenominated(account_id, known.cash, request, total)))
-
-
-def _redenominate_with(work: UnitOfWork, account_id: str, old: Instrument, request: RedenominateAsset) -> None:
-    """Turn what an account holds of an instrument in a coin into one in another coin. Raises RequestRefused."""
-    keys = accounts.held_in(work, account_id, old.instrument_id)
-    held = [state.quantity for key in keys if (state := work.state(position.stream(key))) is not None]
-    working = accounts.working_in(work, account_id, old.instrument_id)
-    if not (any(held) or working):
-        return
-    contract = old.facts_at(request.effective_at).contract
-    if contract.kind not in (Kind.SPOT, Kind.LINEAR) or request.asset in (contract.settle, contract.quote):
-        raise RequestRefused(
-            "a contract that settles in the coin is closed first", account_id=account_id,
-            instrument_id=old.instrument_id, held=exact(sum(held, ZERO)), working=len(working),
-        )  # fmt: skip
-    name, listing = instrument.successor(old, request)
-    new: Instrument | None = work.state(instrument.stream(name))
-    if new is None:
-        work.record(instrument.stream(name), instrument.decide(None, listing))
-        new = work.state(instrument.stream(name))
-    assert new is not None, "it is listed"
-    there = new.facts_at(request.effective_at).contract
-    if there.base != request.to_asset:
-        raise RequestRefused(
-            "what an instrument becomes has the coin as its base", to_instrument_id=name, base=there.base,
-            asset=request.to_asset,
-        )  # fmt: skip
-    turned = RedenominateInstrument(
-        old.instrument_id, request.redenomination_id, name, exact(request.units * contract.contract_size),
-        per=exact(request.per * there.contract_size), effective_at=request.effective_at, account_id=account_id,
-    )  # fmt: skip
-    _redenominate(work, account_id, old, turned)
 
 
 def _decide_order(
@@ -467,7 +373,7 @@ def _set_policy(work: UnitOfWork, request: SetPolicy) -> None:
     if request.account_id != risk.FIRM:
         _account_of(work, request.account_id)
     if request.band is not None:
-        base = _instrument_of(work, request.band.instrument_id).contract.base
+        base = instruments.instrument_of(work, request.band.instrument_id).contract.base
         if base != request.band.asset:
             raise RequestRefused("a hedge's instrument has the asset as its base", asset=request.band.asset, base=base)
     stream = policies.stream(request.account_id)
@@ -492,22 +398,9 @@ def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | Sett
             if trade is not None:
                 book(work, request.key, [trade])
         case DeliverContract():
-            _deliver(work, request)
+            instruments.deliver(work, request)
         case _:
             assert_never(request)
-
-
-def _deliver(work: UnitOfWork, request: DeliverContract) -> None:
-    """Deliver the underlying of an option or future. Raises RequestRefused."""
-    _account_of(work, request.key.account_id)
-    into = _instrument_of(work, request.to.instrument_id).facts_at(request.transact_time).contract
-    here, there = (work.state(position.stream(key)) for key in (request.key, request.to))
-    found = position.delivered(here, there, into, request)
-    if found is not None:
-        event, closing, opening = found
-        work.record(position.stream(request.key), (event,))
-        book(work, request.key, [closing])
-        book(work, request.to, [opening])
 
 
 def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
@@ -529,7 +422,7 @@ def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark 
     owner: Account | None = work.state(account.stream(request.key.account_id))
     if owner is None:
         account.opened(owner, request.key.account_id)
-    listed = _instrument_of(work, request.terms.instrument_id)
+    listed = instruments.instrument_of(work, request.terms.instrument_id)
     contract = listed.facts_at(request.transact_time).contract
     instrument.check_prices(contract, request.terms.price, request.terms.stop_px)
     try:
@@ -567,7 +460,7 @@ def _replace(work: UnitOfWork, request: ReplaceOrder, marks: Callable[[str], Mar
         return None
     (requested,) = (event for event in decided_events if isinstance(event, OrderReplaceRequested))
     terms, at = requested.terms, request.transact_time
-    listed = _instrument_of(work, terms.instrument_id)
+    listed = instruments.instrument_of(work, terms.instrument_id)
     contract = listed.facts_at(at).contract
     instrument.check_prices(contract, terms.price, terms.stop_px)
     instrument.check_terms(listed, terms.order_qty, terms.price, at)
@@ -586,10 +479,3 @@ def _replace(work: UnitOfWork, request: ReplaceOrder, marks: Callable[[str], Mar
 def _account_of(work: UnitOfWork, account_id: str) -> Account:
     known: Account | None = work.state(account.stream(account_id))
     return account.opened(known, account_id)
-
-
-def _instrument_of(work: UnitOfWork, instrument_id: str) -> Instrument:
-    known: Instrument | None = work.state(instrument.stream(instrument_id))
-    if known is None:
-        raise RequestRefused("the instrument is listed; list it first", instrument_id=instrument_id)
-    return known

@@ -55,6 +55,7 @@ from domain.risk import (
     Hold,
     HoldEvent,
     HoldRefused,
+    Measure,
     Mode,
     PlaceHold,
     PostGains,
@@ -94,7 +95,12 @@ class Checked(NamedTuple):
     @property
     def refusal(self) -> RequestRefused | None:
         """The error to raise to the caller."""
-        return in_units(risk.refusal(self.refused), self.contract) if self.refused is not None else None
+        if self.refused is None:
+            return None
+        refusal, failed = in_units(risk.refusal(self.refused), self.contract), self.refused.failed
+        if failed is not None and failed.measure is Measure.MAX_POSITION and failed.scope.is_of_coin:
+            refusal.unit = failed.scope.asset
+        return refusal
 
 
 def in_units(refusal: RequestRefused, contract: Contract | None) -> RequestRefused:

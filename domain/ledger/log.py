@@ -2,7 +2,7 @@
 
 A stream is a text id (`order:main:A-17`); versions in a stream start at 1 and have no gaps. `seq` is the place in the
 whole log: gapless, from 1, the only total order. `recorded_at` is our own time; it never decreases along `seq`, except
-at a confirmation of the clock (`domain.ledger.clock`).
+at a confirmation of the clock (`domain.ledger.given.clock`).
 """
 
 from collections.abc import Collection, Iterator, Sequence

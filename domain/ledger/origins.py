@@ -22,9 +22,9 @@ from domain.access import approvals, keys
 from domain.account import cash
 from domain.errors import ReportUnreadable
 from domain.instrument import Contract, Kind, PutOrCall
-from domain.ledger.clock import ClockConfirmed
+from domain.ledger.given.clock import ClockConfirmed
+from domain.ledger.given.signing import SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
 from domain.ledger.log import Recorded
-from domain.ledger.signing import SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
 from domain.marks import MarksRecorded, RecordMarks
 from domain.order import Order, OrderFilled, OrderKey, venue_ids
 from domain.position import TransferReason
@@ -269,7 +269,7 @@ def _other_request(event: Any) -> Any:
                 lot_size=event.lot_size, effective_at=event.effective_at,
             )  # fmt: skip
         case instrument.InstrumentDelisted():
-            return instrument.DelistInstrument(event.instrument_id, event.effective_at)
+            return instrument.DelistInstrument(event.instrument_id, event.effective_at, event.settlement_px)
         case instrument.InstrumentRedenominated():
             return instrument.RedenominateInstrument(**asdict(event))
         case MarksRecorded():

@@ -17,9 +17,9 @@ from domain.account import AccountEvent, EvidenceEvent, StatementEvent, SubjectE
 from domain.errors import HistoryBroken
 from domain.instrument import InstrumentEvent
 from domain.ledger import upcasts
-from domain.ledger.clock import ClockEvent
+from domain.ledger.given.clock import ClockEvent
+from domain.ledger.given.signing import SigningEvent
 from domain.ledger.log import Recorded
-from domain.ledger.signing import SigningEvent
 from domain.ledger.upcasts import (
     EquityAssessedV1,
     FirmUsageChangedV1,

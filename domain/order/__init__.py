@@ -1,7 +1,7 @@
 """Order: one instruction to trade from submission to its last fill, its parents, and the venue's ids for it."""
 
 from domain.order.amendments import Amendments
-from domain.order.carrying import carried
+from domain.order.carrying import carried, delisted
 from domain.order.decisions import (
     CancelOrder,
     CancelOrders,
@@ -177,6 +177,7 @@ __all__ = [
     "check_time",
     "completed",
     "decide",
+    "delisted",
     "entry_ids",
     "evolve",
     "identify",

@@ -25,7 +25,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple, assert_never
 
-from domain.order import amendments
+from domain.order import amendments, carrying
 from domain.order.amendments import Origin
 from domain.order.events import (
     Amendment,
@@ -340,6 +340,7 @@ def _rule_of_state(report: StateReport, order: Order) -> str | None:
             is_fitting = not is_closed and not order.cum_qty and status in _REJECTABLE
         case OrderCanceled() | OrderExpired():
             is_fitting = not is_closed and (order.is_open or status in (OrdStatus.DONE_FOR_DAY, OrdStatus.CALCULATED))
+            is_fitting = is_fitting or _is_of_delisting(order, report)
         case OrderCalculated():
             is_fitting = status in (OrdStatus.FILLED, OrdStatus.DONE_FOR_DAY) or _is_of_unknown_quantity(order)
         case OrderDoneForDay() | OrderSuspended() | OrderTriggered() | OrderRestated():
@@ -363,6 +364,12 @@ def _rule_of_status(report: StateReport, after: Order) -> str | None:
 
 
 _REJECTABLE = {OrdStatus.PENDING_NEW, OrdStatus.NEW, OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE}
+
+
+def _is_of_delisting(order: Order, report: OrderCanceled | OrderExpired) -> bool:
+    """Whether an order has one end by its delisting and one that the venue reports: they are of the same fact."""
+    ends = [known for known in order.reports.values() if isinstance(known, OrderCanceled | OrderExpired)]
+    return order.ended is not None and any(end.reason == carrying.DELISTED for end in (report, *ends))
 
 
 def _is_of_unknown_quantity(order: Order) -> bool:

@@ -7,17 +7,19 @@ instrument, is canceled first.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 
 from msgspec import Struct
 
 from domain.errors import RequestRefused
 from domain.instrument import Facts, Kind, RedenominateInstrument
-from domain.order.events import OrderReplaceRequested, OrderRestated
+from domain.order.events import OrderCanceled, OrderReplaceRequested, OrderRestated
 from domain.order.state import Order
 from domain.values import divide, exact
 
 REASON = "corporate action"
+DELISTED = "the instrument is delisted"
 
 
 class Scale(Struct, frozen=True):
@@ -62,6 +64,11 @@ def carried(order: Order, request: RedenominateInstrument, old: Facts, new: Fact
         order.key, REASON, at, _scaled(terms.price, prices), order_qty=exact(order.cum_qty + leaves),
         instrument_id=request.to_instrument_id, stop_px=_scaled(terms.stop_px, prices),
     )  # fmt: skip
+
+
+def delisted(order: Order, at: datetime) -> OrderCanceled:
+    """The end of an open order in an instrument that is delisted; the venue may report an end of its own as well."""
+    return OrderCanceled(order.key, DELISTED, at if order.last_at is None else max(at, order.last_at))
 
 
 def _faults(order: Order, quantities: Scale, prices: Scale, new: Facts) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Position: quantity, cost, lots and realized PnL of one strategy in one instrument, by time of occurrence."""
 
-from domain.position.closing import check_transfer, fraction, moved, redenominated, resized, settled
+from domain.position.closing import check_transfer, delisted, fraction, moved, redenominated, resized, settled
 from domain.position.costing import (
     MICROSECOND,
     Book,
@@ -93,6 +93,7 @@ __all__ = [
     "admit",
     "check_transfer",
     "decide",
+    "delisted",
     "delivered",
     "entry_of",
     "evolve",

@@ -6,7 +6,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from domain.errors import ReportUnreadable, RequestRefused
-from domain.instrument import AmendInstrument, Facts, Kind, RedenominateInstrument
+from domain.instrument import AmendInstrument, DelistInstrument, Facts, Kind, RedenominateInstrument
 from domain.names import joined
 from domain.position import costing
 from domain.position.costing import Lot
@@ -217,6 +217,29 @@ def settled(position: Position | None, request: SettleContract) -> Filled | None
         last_px=contract.settlement_price(request.underlying_px), commission=Money(ZERO, contract.settle),
         liquidity=Liquidity.UNKNOWN, transact_time=request.transact_time,
         kind=TradeKind.EXERCISE if contract.kind is Kind.OPTION else TradeKind.SETTLEMENT,
+    )  # fmt: skip
+
+
+def delisted(position: Position | None, request: DelistInstrument) -> Filled | None:
+    """The trade that closes what is held of a delisted derivative at a price of it; None if nothing is held.
+
+    Raises RequestRefused where something happened since.
+    """
+    if position is None or position.contract is None or not position.quantity:
+        return None
+    at = request.effective_at
+    if position.last is not None and position.last.transact_time > at:
+        raise RequestRefused(
+            "a delisted contract is settled after what is on record", effective_at=at,
+            last=position.last.transact_time, account_id=position.key.account_id,
+            strategy_id=position.key.strategy_id,
+        )  # fmt: skip
+    assert request.settlement_px is not None, "it is settled at a price"
+    return Filled(
+        position.key, position.contract, cl_ord_id="", exec_id=f"delisted-{at:%Y%m%dT%H%M%S}", trade_seq=0,
+        side=Side.SELL if position.quantity > 0 else Side.BUY, last_qty=abs(position.quantity),
+        last_px=request.settlement_px, commission=Money(ZERO, position.contract.settle),
+        liquidity=Liquidity.UNKNOWN, transact_time=at, kind=TradeKind.SETTLEMENT,
     )  # fmt: skip
 
 

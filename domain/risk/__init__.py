@@ -52,7 +52,7 @@ from domain.risk.events import (
     UsageCarried,
 )
 from domain.risk.exposure import Change, Desk, Hold, Holding, day_of
-from domain.risk.measures import ANYWHERE, Measure, Scope
+from domain.risk.measures import ANYWHERE, Measure, Scope, is_by_coin
 from domain.risk.monitoring import age_allowed, positions_assessed
 from domain.risk.requests import (
     AdjustHold,
@@ -167,6 +167,7 @@ __all__ = [
     "decide",
     "evolve",
     "is_armed_as",
+    "is_by_coin",
     "moved",
     "own_price",
     "positions_assessed",

@@ -21,8 +21,9 @@ from domain.instrument import Contract, Kind
 from domain.marks import Prices
 from domain.risk.events import LimitCheck, LimitSet
 from domain.risk.exposure import Cell, Exposure, Hold
+from domain.risk.intent import Intent
 from domain.risk.measures import Measure
-from domain.risk.usage import MARKET_ORDER_RULE, Intent
+from domain.risk.usage import MARKET_ORDER_RULE
 from domain.values import ONE, ZERO, PositionSide, Side, divide, exact
 
 RULE = f"{Measure.BUYING_POWER} is not exceeded"

@@ -5,15 +5,15 @@ coin is their sum over an account, with its cash less what is borrowed. A deriva
 The base currency of the account and the currency of the measure are cash, and no exposure.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
 from msgspec import Struct
 
-from domain.instrument import Kind
-from domain.risk.exposure import Cell
-from domain.values import ZERO, Money, Side, exact
+from domain.instrument import Kind, PutOrCall
+from domain.risk.exposure import Cell, Desk
+from domain.values import ZERO, Money, Side, divide, exact
 
 
 class Wallet(Struct, frozen=True):
@@ -108,6 +108,25 @@ def paid(cell: Cell) -> Iterator[Money]:
     for coin, amount in amounts.items():
         if amount:
             yield Money(amount, coin)
+
+
+def coin_part(asset: str, desk: Desk, cell: Cell, price: Callable[[], Decimal]) -> Part:
+    """What one cell holds of a coin, in units of it: its quantity, what it paid, and what its orders would move.
+
+    Linear contracts count their size, options too, puts the other way round; inverse contracts their size by `price`.
+    """
+    contract, now, bought, sold = cell.contract, ZERO, ZERO, ZERO
+    if contract is not None and contract.base == asset and not contract.is_quanto:
+        size = contract.contract_size
+        if contract.kind is Kind.INVERSE and (cell.orders or cell.now.quantity):
+            size = divide(size, price())
+        if contract.put_or_call is PutOrCall.PUT:
+            size = -size
+        now, bought, sold = (exact(size * each) for each in (cell.now.quantity, cell.buying, -cell.selling))
+    elif contract is not None and contract.quote == asset and contract.kind is Kind.SPOT:
+        bought, sold = -cell.buying_at, cell.selling_at
+    now += sum((money.amount for money in paid(cell) if money.currency == asset), ZERO)
+    return Part(Held(desk.account_id, asset), exact(now), if_bought=bought, if_sold=sold)
 
 
 def cash_parts(wallets: Mapping[str, Wallet]) -> Iterator[Part]:

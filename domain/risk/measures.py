@@ -21,6 +21,7 @@ class Measure(StrEnum):
     prices and the mark (`domain.risk.valuing`); one that brings the usage towards zero passes:
 
     MAX_POSITION: units, of each instrument; all strategies of the scope net. MAX_POSITION_NOTIONAL: the same in money.
+    MAX_POSITION of an asset: units of the coin, what is held of it over all pairs, contracts and cash.
     MAX_NET_EXPOSURE: currency; the sum over what is held by coin and contract, longs less shorts.
 
     Of what is held, the worse of both sides; an order that only closes its strategy's position passes:
@@ -112,6 +113,11 @@ WINDOWS: Mapping[Measure, timedelta] = {
 }
 
 
+def is_by_coin(measure: Measure, scope: "Scope") -> bool:
+    """Whether a limit measures what is held by coin, with what is paid and with cash."""
+    return measure.is_exposure or (measure is Measure.MAX_POSITION and scope.is_of_coin)
+
+
 class Scope(Struct, frozen=True):
     """The part of an account (or of the firm) that a limit or kill switch covers; None: any.
 
@@ -131,6 +137,11 @@ class Scope(Struct, frozen=True):
             and (self.venue is None or self.venue == venue_of(instrument_id))
             and self.asset in (None, asset)
         )
+
+    @property
+    def is_of_coin(self) -> bool:
+        """Whether it is of an asset in any instrument."""
+        return self.asset is not None and self.instrument_id is None
 
     def of_instrument(self, instrument_id: str) -> "Scope":
         """Return the scope narrowed to one instrument."""

@@ -176,8 +176,8 @@ def positions_assessed(risk: Risk, strategy_id: str, instrument_id: str, at: dat
     """The breaches and ends of breaches of position limits in one instrument, after a change that was not an order."""
     events: list[RiskEvent] = []
     for limit in risk.active:
-        if limit.measure is not Measure.MAX_POSITION:
-            continue
+        if limit.measure is not Measure.MAX_POSITION or limit.scope.is_of_coin:
+            continue  # what is held by coin is measured when marks arrive
         cell_assets = {cell.contract.base for _, cell in risk.exposure.of(instrument_id) if cell.contract}
         if limit.scope.covers(strategy_id, instrument_id, next(iter(cell_assets), None)):
             used, _ = risk.exposure.widest(limit.scope.strategy_id, instrument_id)
@@ -191,7 +191,9 @@ def stays_within(risk: Risk, strategy_id: str, instrument_id: str, wider: Decima
     """
     for limit in risk.active:
         scope = limit.scope
-        if limit.measure is not Measure.MAX_POSITION or not scope.covers(strategy_id, instrument_id, scope.asset):
+        if limit.measure is not Measure.MAX_POSITION or scope.is_of_coin:
+            continue
+        if not scope.covers(strategy_id, instrument_id, scope.asset):
             continue
         if (scope, limit.measure, instrument_id) in risk.breaches:
             return False

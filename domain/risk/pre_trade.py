@@ -11,11 +11,12 @@ from domain.risk.capital import EquityUsed
 from domain.risk.coins import by_account
 from domain.risk.events import DayOpened, HoldAdjusted, HoldPlaced, HoldRefused, LimitCheck, LimitSet, Mode, RiskEvent
 from domain.risk.exposure import Hold, day_of
+from domain.risk.intent import Intent
 from domain.risk.measures import Measure
 from domain.risk.monitoring import after, age_allowed, day_opened
 from domain.risk.requests import AdjustHold, PlaceHold
 from domain.risk.state import Risk
-from domain.risk.usage import Intent, Meter
+from domain.risk.usage import Meter
 from domain.values import ZERO, exact, stated_leg
 
 

@@ -73,7 +73,7 @@ def shadow_positions_assessed(risk: Risk, strategy_id: str, instrument_id: str, 
     """What shadow limits would have recorded of positions in one instrument, after a change that was not an order."""
     decided: list[RiskEvent] = []
     for shadow in risk.shadows.values():
-        if shadow.limit.measure is Measure.MAX_POSITION:
+        if shadow.limit.measure is Measure.MAX_POSITION and not shadow.limit.scope.is_of_coin:
             state = risk.as_if_active(shadow)
             decided += _wrapped(shadow, positions_assessed(state, strategy_id, instrument_id, at))
     return decided

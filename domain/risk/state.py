@@ -52,7 +52,7 @@ from domain.risk.events import (
     UsageCarried,
 )
 from domain.risk.exposure import Cell, Change, Desk, Exposure, Hold
-from domain.risk.measures import WINDOWS, Measure, Scope
+from domain.risk.measures import WINDOWS, Measure, Scope, is_by_coin
 from domain.values import ZERO, Money, Side, exact, leg_of
 
 Limited = tuple[Scope, Measure]
@@ -200,6 +200,8 @@ class Risk(Struct, frozen=True, gc=False):
                 needed |= self.conversions.keys()
             if limit.measure is Measure.BUYING_POWER:
                 needed |= self.unpriced()
+            if limit.measure is Measure.MAX_POSITION and limit.scope.is_of_coin:
+                needed |= {instrument_id} | self.inverse_in(limit.scope.asset)
             if limit.measure.spans_instruments:
                 needed |= {instrument_id} | self.marks_needed_to_assess(funds, wallets)
             elif limit.measure.is_money and limit.currency != quote:
@@ -213,7 +215,7 @@ class Risk(Struct, frozen=True, gc=False):
         return (
             limit
             for limit in self.active
-            if limit.measure.is_exposure
+            if is_by_coin(limit.measure, limit.scope)
             and limit.scope.asset == quote != asset
             and limit.scope.covers(strategy_id, instrument_id, quote)
         )
@@ -239,12 +241,20 @@ class Risk(Struct, frozen=True, gc=False):
     @property
     def needs_wallets(self) -> bool:
         """Whether a limit that is checked is of what is held by coin."""
-        return any(limit.measure.is_exposure for limit in self.checked)
+        return any(is_by_coin(limit.measure, limit.scope) for limit in self.checked)
 
     @property
     def needs_cash(self) -> bool:
         """Whether a limit that is checked is of the account's balances."""
         return any(limit.measure is Measure.BUYING_POWER for limit in self.checked)
+
+    def inverse_in(self, asset: str | None) -> set[str]:
+        """The inverse contracts in a coin that are held or ordered: how much of it they are depends on their price."""
+        return {
+            instrument_id
+            for instrument_id, _, cell in self.exposure.all()
+            if cell.contract is not None and cell.contract.kind is Kind.INVERSE and cell.contract.base == asset
+        }
 
     def unpriced(self) -> set[str]:
         """The instruments in which orders work whose own price is unknown."""
@@ -266,7 +276,10 @@ class Risk(Struct, frozen=True, gc=False):
     @property
     def is_marked(self) -> bool:
         """Whether a limit of what is held is measured by marks."""
-        return any(limit.measure.is_held and limit.measure is not Measure.MAX_POSITION for limit in self.checked)
+        return any(
+            limit.measure.is_held and (limit.measure is not Measure.MAX_POSITION or limit.scope.is_of_coin)
+            for limit in self.checked
+        )
 
     def _cells(self, scope: Scope, instrument_id: str) -> Iterator[Cell]:
         for desk, cell in self.exposure.of(instrument_id):

@@ -8,106 +8,23 @@ price and the mark, of inverse contracts at the mark; an order as `domain.risk.v
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple, assert_never
 
 from domain.errors import RequestRefused
 from domain.instrument import Contract, Kind
 from domain.marks import Prices
-from domain.order import OrderKey, OrderTerms
 from domain.risk.capital import Capital, EquityUsed
-from domain.risk.coins import Held, Part, Sum, Wallet, by_holding, cash_parts, moved, of_asset, paid
+from domain.risk.coins import Held, Part, Sum, Wallet, by_holding, cash_parts, coin_part, moved, of_asset, paid
 from domain.risk.exposure import Cell, Desk, Exposure, Hold
+from domain.risk.intent import Intent
 from domain.risk.measures import ANYWHERE, WINDOWS, Measure, Scope
 from domain.risk.valuing import VALUING_MARK_AGE_MAX, Valuation, own_price, valuation
-from domain.values import ONE, ZERO, PositionSide, Side, divide, exact
+from domain.values import ONE, ZERO, Side, divide, exact
 
 NO_WALLETS: Mapping[str, Wallet] = MappingProxyType({})
 MARKET_ORDER_RULE = "a market order has a mark to value it by"
-
-
-class Intent(NamedTuple):
-    """An order to be checked: it is to hold `quantity`, of which it already holds `holding` (a replacement)."""
-
-    key: OrderKey
-    terms: OrderTerms
-    contract: Contract
-    quantity: Decimal
-    holding: Decimal
-    is_new: bool
-
-    @property
-    def position_side(self) -> PositionSide:
-        """The leg of the order."""
-        return self.terms.leg
-
-    @property
-    def strategy_id(self) -> str:
-        """The strategy of the order."""
-        return self.terms.strategy_id
-
-    @property
-    def instrument_id(self) -> str:
-        """The instrument of the order."""
-        return self.terms.instrument_id
-
-    @property
-    def side(self) -> Side:
-        """The side of the order."""
-        return self.terms.side
-
-    @property
-    def order_qty(self) -> Decimal:
-        """The quantity of the order as a whole, in base units or contracts."""
-        return self.terms.order_qty
-
-    @property
-    def price(self) -> Decimal | None:
-        """The limit of the order."""
-        return self.terms.price
-
-    @property
-    def stop_px(self) -> Decimal | None:
-        """The trigger of the order."""
-        return self.terms.stop_px
-
-    @property
-    def desk(self) -> Desk:
-        """The desk of the order."""
-        return Desk(self.key.account_id, self.strategy_id, self.position_side)
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether by its side it can only close a leg of hedge mode."""
-        return self.position_side.opening not in (None, self.side)
-
-    def counts(self, desk: Desk) -> bool:
-        """Whether what a desk holds counts in the direction that the order trades: the other leg does not."""
-        ours = self.position_side
-        if ours is PositionSide.BOTH:
-            ours = PositionSide.LONG if self.side is Side.BUY else PositionSide.SHORT
-        return desk.position_side in (PositionSide.BOTH, ours)
-
-    @property
-    def is_at_market(self) -> bool:
-        """Whether it has neither price nor trigger."""
-        return self.price is None and self.stop_px is None
-
-    @property
-    def added(self) -> Decimal:
-        """The quantity that is to be held in addition, unsigned; below zero if less is to be held."""
-        return self.quantity - self.holding
-
-    def is_reducing(self, exposure: Exposure) -> bool:
-        """Whether it brings its strategy's position towards zero and not through, with all other working orders.
-
-        A replacement that holds no more than before reduces as well.
-        """
-        if not self.is_new and self.added <= 0:
-            return True
-        cell = exposure.cell(self.desk, self.instrument_id)
-        working = cell.held(self.side) + self.added
-        return cell.now.quantity * self.side.sign < 0 and working <= abs(cell.now.quantity)
 
 
 class Usage(NamedTuple):
@@ -168,7 +85,7 @@ class Meter(NamedTuple):
                 sent = Decimal(sum(1 for moment in window if moment > since))
                 return Usage(sent, sent + 1)
             case Measure.MAX_POSITION:
-                return self._position(scope, order)
+                return self._coin_position(scope, order) if scope.is_of_coin else self._position(scope, order)
             case Measure.MAX_POSITION_NOTIONAL:
                 return self._position_notional(scope, currency, order)
             case Measure.MAX_NET_EXPOSURE:
@@ -188,7 +105,7 @@ class Meter(NamedTuple):
 
     def lets_through(self, measure: Measure, scope: Scope, order: Intent) -> bool:
         """Whether an order only reduces what is measured, as far as that is known without marks."""
-        if measure in (Measure.MAX_POSITION, Measure.MAX_POSITION_NOTIONAL):
+        if measure is Measure.MAX_POSITION_NOTIONAL or (measure is Measure.MAX_POSITION and not scope.is_of_coin):
             return self._position(scope, order).is_falling
         return measure.lets_closing_through and order.is_reducing(self.exposure)
 
@@ -198,6 +115,9 @@ class Meter(NamedTuple):
         Raises RequestRefused where a price or the equity is missing.
         """
         match measure:
+            case Measure.MAX_POSITION if scope.is_of_coin and scope.asset is not None:
+                held = self._coins(scope)
+                return {scope.asset: held.widest(held.units)}
             case Measure.MAX_POSITION:
                 return {name: self.exposure.widest(scope.strategy_id, name)[0] for name in self._instruments(scope)}
             case Measure.MAX_POSITION_NOTIONAL:
@@ -365,6 +285,31 @@ class Meter(NamedTuple):
             if scope.strategy_id in (None, desk.strategy_id) and order.counts(desk):
                 used += cell.now.quantity + sign * cell.held(order.side)
         return Usage(exact(used), exact(used + sign * order.added), is_signed=True)
+
+    def _coins(self, scope: Scope) -> Sum:
+        """What is held of the coin of a scope, in units of it, and what working orders may add."""
+        total, asset = Sum(), scope.asset or ""
+        for name, desk, cell in self._cells(Scope(scope.strategy_id, None, scope.venue)):
+            total = total.plus(self._coin_part(asset, name, desk, cell))
+        if scope.strategy_id is None and scope.venue is None:
+            for part in cash_parts(self.wallets):
+                total = total.plus(part) if part.held.asset == asset else total
+        return total
+
+    def _coin_part(self, asset: str, name: str, desk: Desk, cell: Cell) -> Part:
+        return coin_part(asset, desk, cell, partial(self.prices.price, name))
+
+    def _coin_position(self, scope: Scope, order: Intent) -> Usage:
+        """As `_position` by coin; an order in a pair that is paid with the coin moves it as well."""
+        total, asset, then = self._coins(scope), scope.asset or "", self._with_order(order)
+        place = (order.desk, order.instrument_id)
+        before, after = (
+            self._coin_part(asset, order.instrument_id, order.desk, each.exposure.cell(*place)).moved(order.side)
+            for each in (self, then)
+        )
+        change = exact(after - before)
+        used = total.units + (total.down if change < 0 else total.up)
+        return Usage(exact(used), exact(used + change), is_signed=True)
 
     def _position_notional(self, scope: Scope, currency: str | None, order: Intent) -> Usage:
         """As `_position` in money: the other leg of hedge mode gives no room."""

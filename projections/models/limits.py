@@ -345,10 +345,10 @@ PROJECTION = Projection(
 def utilisation(source: Source, account_id: str | None = None) -> list[LimitRow]:
     """Return every active limit and its usage; a limit on each instrument has a row for each one in use.
 
-    Of MAX_POSITION, `used` is the larger of the position with all working buys filled and with all working sells
-    filled, unsigned; of MAX_OPEN_ORDERS the number of working orders; of others the usage when the limit was
-    `breached_at`, else None. `utilisation` is used / limit to 18 places (None of a limit of zero). `unassessed` is the
-    reason why monitoring cannot check the limit.
+    Of MAX_POSITION of instruments, `used` is the larger of the position with all working buys filled and with all
+    working sells filled, unsigned; of MAX_OPEN_ORDERS the number of working orders; of others the usage when the limit
+    was `breached_at`, else None. `utilisation` is used / limit to 18 places (None of a limit of zero). `unassessed` is
+    the reason why monitoring cannot check the limit.
     """
     active = {"status": LimitStatus.ACTIVE.value, "would_refuse": None}
     found = [active | row for row in fetch(source, limits, where={"account_id": account_id})]
@@ -364,7 +364,7 @@ def used_of(source: Source, chosen: list[Row], broken: list[BreachRow], account_
         covered = [row for row in used if _covers(limit, row)]
         found = [breach for breach in broken if _is_of(limit, breach)]
         match limit["measure"]:
-            case Measure.MAX_POSITION:
+            case Measure.MAX_POSITION if not limit["asset"] or limit["instrument_id"]:  # of a coin it is no sum of rows
                 for name in sorted({row["instrument_id"] for row in covered}) or [limit["instrument_id"]]:
                     here = [row for row in covered if row["instrument_id"] == name]
                     rows.append(_position(limit, name, here, [row for row in found if row["subject"] == name]))

@@ -62,7 +62,7 @@ BODIES: dict[str, Any] = {
         "successors": ["A.SIM=B.SIM"], "effective_at": "2026-01-01T00:00:00Z",
     },
     "/v1/instruments/{instrument_id}/amend": {"contract_size": "1", "lot_size": "0.1", "strike": "5"},
-    "/v1/instruments/{instrument_id}/delist": {"effective_at": "2199-01-01T00:00:00Z"},
+    "/v1/instruments/{instrument_id}/delist": {"effective_at": "2199-01-01T00:00:00Z", "settlement_px": "5"},
     "/v1/limits": {
         "account_id": "main", "measure": "MAX_POSITION_NOTIONAL", "limit": "5", "currency": "USDT", "strategy_id": "s",
         "instrument_id": BTC, "venue": "BINANCE", "asset": "BTC",

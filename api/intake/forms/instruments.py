@@ -75,16 +75,27 @@ class AmendInstrumentForm(_OfInstrument, frozen=True, kw_only=True):
 
 
 class DelistInstrumentForm(_OfInstrument, frozen=True, kw_only=True):
-    """Delist an instrument: no order is accepted from a moment on. Venue reports still are, and positions stay."""
+    """Delist an instrument: no order is accepted from a moment on. Venue reports and transfers still are.
+
+    Unless that moment is ahead, open orders in it end, of every account. With a `settlement_px` what all accounts hold
+    of a derivative is closed at this price of it; the instrument may have been delisted before. Of spot, and without a
+    price, positions stay.
+    """
 
     effective_at: Annotated[
         datetime | None, Field(ANY_TIME, "from when on; now if absent", "--from")
     ] = None  # fmt: skip
 
+    settlement_px: Annotated[
+        Decimal | None, Field(NUMBER, "of a derivative: its price at which it is closed", "--price")
+    ] = None
+
     def request(self, daybook: "Daybook", at: datetime) -> DelistInstrument:
         """Return the request. Raises Problem if the instrument is not listed."""
-        self._listed(daybook.writer.state)
-        return DelistInstrument(self.instrument_id, self.effective_at or at)
+        listed = self._listed(daybook.writer.state)
+        was_settled = self.settlement_px is not None and listed.settlement_px is not None
+        moment = listed.delisted_at if was_settled and listed.delisted_at is not None else at
+        return DelistInstrument(self.instrument_id, self.effective_at or moment, self.settlement_px)
 
 
 class RedenominateInstrumentForm(_OfInstrument, frozen=True, kw_only=True):

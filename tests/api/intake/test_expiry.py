@@ -12,6 +12,7 @@ LISTED: dict[str, dict[str, Any]] = {
     "PUT.SIM": OPTION | {"settle": "USD", "strike": "90000", "put_or_call": "PUT", "exercise_style": "AMERICAN"},
     "CALL.SIM": OPTION | {"settle": "USD", "strike": "90000", "put_or_call": "CALL"},
     "COIN-C.SIM": OPTION | {"settle": "BTC", "strike": "80000", "put_or_call": "CALL"},
+    "PERP.SIM": {"kind": "LINEAR", "base": "BTC", "quote": "USD", "tick_size": "0.5", "lot_size": "0.1"},
     "INV.SIM": {
         "kind": "INVERSE", "base": "BTC", "quote": "USD", "contract_size": "10", "expiry": EXPIRY, "tick_size": "0.5",
         "lot_size": "1",
@@ -128,3 +129,19 @@ def test_an_inverse_dated_future_is_settled_in_coin(book: httpx.Client):
     assert coins(book, seq) == {"BTC": "-0.005"}
     (coin,) = shown(book, "exposure", seq, mark="BTCUSD.SIM=40000")["items"]
     assert (coin["base"], coin["quantity"], coin["notional"]) == ("BTC", "-0.005", "-200")
+
+
+def test_a_delisted_perpetual_is_closed_at_a_stated_price_and_its_orders_end(book: httpx.Client):
+    posted(book, "venue-reports", 200, reports=[traded("PERP.SIM", "SELL", "2", "50000")])
+    order = {"account_id": "opt", "instrument_id": "PERP.SIM", "side": "BUY", "order_qty": "1", "price": "40000"}
+    posted(book, "orders", **order, cl_ord_id="W")
+    query = {"effective_at": "2026-02-01T00:00:00Z", "settlement_px": "45000"}
+    done = posted(book, "instruments/PERP.SIM/delist", **query)
+    assert (done.json()["delisted_at"], done.json()["settlement_px"]) == ("2026-02-01T00:00:00Z", "45000")
+    assert posted(book, "instruments/PERP.SIM/delist", 200, **query).json() == done.json()
+    seq = done.headers["Daybook-Seq"]
+    assert held(book, seq, "PERP.SIM") == ("0", "0", "10000")
+    assert coins(book, seq) == {"USD": "10000"}
+    assert {row["cl_ord_id"]: row["status"] for row in shown(book, "orders", seq)["items"]}["W"] == "CANCELED"
+    assert posted(book, "orders", 409, **order, cl_ord_id="N").json()["code"] == "INSTRUMENT_DELISTED"
+    assert shown(book, "exposure", seq)["items"] == []

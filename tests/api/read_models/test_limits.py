@@ -146,3 +146,19 @@ def test_capital_is_stated_shown_and_withdrawn(desk: httpx.Client, run: Run):
     assert "is that on record again" in run("capital", "withdraw").stdout
     assert json.loads(run("capital", "state", "250", "USDT", "--account", "firm", "--json").stdout)["is_changed"]
     assert desk.post("/v1/capital/withdraw", json={"account_id": None}).json()["amount"] is None
+
+
+def test_a_position_limit_of_an_asset_counts_the_coin_in_pairs_and_cash(desk: httpx.Client):
+    paid_in = {"account_id": "main", "transfer_id": "T1", "indicator": "CREDIT"}
+    desk.post("/v1/cash-transfers", json={**paid_in, "amount": {"amount": "1.5", "currency": "BTC"}})
+    assert desk.post("/v1/cash-transfers/main/T1/settle", json={}).status_code == 201
+    bought = fill(last_qty="2", commission={"amount": "0", "currency": "USDT"})
+    desk.post("/v1/venue-reports", json={"reports": [bought]})
+    limit = {"account_id": "main", "measure": "MAX_POSITION", "asset": "BTC", "limit": "4"}
+    seq = desk.post("/v1/limits", json=limit).headers["Daybook-Seq"]
+    (row,) = desk.get("/v1/limits", params={"min_seq": seq}).json()["items"]
+    assert (row["subject"], row["used"], row["utilisation"]) == ("BTC", "3.5", "0.875")
+    refused = desk.post("/v1/orders", json=order(cl_ord_id="N", order_qty="0.6"))
+    assert (refused.status_code, refused.json()["code"]) == (409, "MAX_POSITION")
+    assert refused.json()["detail"] == "MAX_POSITION exceeded: 4.1 of 4 BTC"
+    assert desk.post("/v1/orders", json=order(cl_ord_id="W", order_qty="0.5")).status_code == 201

@@ -24,7 +24,7 @@ def flows(desk: Desk) -> dict[tuple[str, str], D]:
     return {(row["currency"], name): row[name] for row in rows for name in capital_flows.SUMS if row[name]}  # type: ignore[literal-required]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in EntryKind if kind is not EntryKind.CONVERSION])
+@pytest.mark.parametrize("kind", SUM_OF)
 @pytest.mark.parametrize("indicator", Indicator)
 def test_an_entry_is_to_capital_what_its_kind_is_and_no_money_is_lost(kind: EntryKind, indicator: Indicator):
     desk = Desk()

@@ -336,7 +336,7 @@ def test_the_firms_limits_are_over_all_accounts_and_a_kill_switch_is_shown_while
     desk.request(EngageSwitch("main", Scope("trend"), Mode.HALT, "daily loss", T0))
     rows = as_of(desk.log)
     used = [(row["account_id"], row["venue"], row["asset"], row["position"]) for row in limits.utilisation(rows)]
-    assert used == [("firm", None, "BTC", D(5)), ("main", "PERP", None, ZERO), ("main", "SIM", None, D(3))]
+    assert used == [("firm", None, "BTC", None), ("main", "PERP", None, ZERO), ("main", "SIM", None, D(3))]
     assert [(row["strategy_id"], row["mode"], row["actor"]) for row in limits.switches(rows)] == [
         ("trend", "HALT", "desk")
     ]
