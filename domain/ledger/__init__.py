@@ -14,7 +14,7 @@ from domain.ledger.commands import (
 )
 from domain.ledger.derivation import Derivation, Derived, Item, PastLog, Undecided, envelope, merged
 from domain.ledger.derivation import Fault as DerivationFault
-from domain.ledger.ledger import ATTEMPTS_MAX, Ledger, decided, executions, no_marks
+from domain.ledger.ledger import ATTEMPTS_MAX, Ledger, carried_out, executions, no_marks
 from domain.ledger.limits import cash_of, funds_of, wallets_of
 from domain.ledger.log import (
     NO_SNAPSHOTS,
@@ -75,9 +75,9 @@ __all__ = [
     "Streams",
     "Undecided",
     "UnitOfWork",
+    "carried_out",
     "cash_of",
     "confirmation",
-    "decided",
     "envelope",
     "executions",
     "funds_of",
