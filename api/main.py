@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from api import web
-from api.analytics import buying_power_http
+from api.analytics import buying_power_http, gains_http
 from api.analytics import http as analytics_http
 from api.audit import closing_http, events_http, proofs_http
 from api.clock import now
@@ -59,6 +59,7 @@ QUERIES = (
     explain_http,
     restatement_http,
     analytics_http,
+    gains_http,
     buying_power_http,
     what_if_http,
     journal_http,

@@ -81,13 +81,17 @@ class Side(StrEnum):
 
 
 class TradeKind(StrEnum):
-    """The cause of a trade: LIQUIDATION and AUTO_DELEVERAGE are the venue's, SETTLEMENT and EXERCISE by expiry."""
+    """The cause of a trade: LIQUIDATION and AUTO_DELEVERAGE by the venue, SETTLEMENT and EXERCISE in cash at expiry.
+
+    DELIVERY closes an option or future, and opens what was delivered for it.
+    """
 
     TRADE = "TRADE"
     LIQUIDATION = "LIQUIDATION"
     AUTO_DELEVERAGE = "AUTO_DELEVERAGE"
     SETTLEMENT = "SETTLEMENT"
     EXERCISE = "EXERCISE"
+    DELIVERY = "DELIVERY"
 
 
 class PositionSide(StrEnum):

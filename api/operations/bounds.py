@@ -32,6 +32,7 @@ from api.reports.digest import parse
 from domain import order
 from domain.access import Bounds
 from domain.errors import LedgerError
+from domain.holdings.gains import Scope
 from domain.order import Order, OrderKey
 from projections.models.log_index import stream_parts
 
@@ -184,6 +185,8 @@ class _Check:
             given = _only(query, field)
             if given is None and len(allowed) > 1:
                 raise self._beyond(f"name one of them as {field}")
+            if field == ACCOUNT and _only(query, "scope") == Scope.ALL:
+                raise self._beyond("lots over all accounts are of others too")
             if given is None:
                 more += f"&{field}={quote(allowed[0], safe='')}"
             elif not has(_normal(given)):
@@ -226,6 +229,8 @@ class _Check:
         digest = parse(text)
         if self._bounds.accounts:
             self._check_account(digest.parameters.account_id or "")
+            if digest.parameters.scope is Scope.ALL:
+                raise self._beyond("lots over all accounts are of others too")
         if self._bounds.strategies:
             self._check_strategy(digest.parameters.strategy_id or "")
             if digest.report not in REPORTS_BY_STRATEGY:

@@ -56,6 +56,7 @@ class InstrumentAnswer(Answer):
     expiry: TimeText | None
     strike: DecimalText | None
     put_or_call: str | None
+    exercise_style: str | None = Field(description="of an option: EUROPEAN or AMERICAN")
     effective_at: TimeText | None = Field(description="since when the newest facts hold; null: always")
     delisted_at: TimeText | None
 

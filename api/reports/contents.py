@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
+from api.analytics import coin_answers as gained
 from api.analytics import schemas as analytic
 from api.parameters import Where, parsed_day
 from api.read_models import limit_usage, schemas, views
@@ -236,6 +237,7 @@ CONTENTS: dict[str, Callable[[Basis], Content]] = {
     "risk": _risk,
     "lots": partial(_lots, "lots"),
     "matches": _matches,
+    "gains": analyses.gains,
     "daily": analyses.daily,
     "equity": analyses.equity,
     "reconciliation": analyses.reconciliation,
@@ -263,6 +265,14 @@ SHAPES: dict[tuple[str, str], type[schemas.Answer]] = {
     ("risk", "items"): schemas.LimitRow,
     ("lots", "items"): schemas.LotRow,
     ("matches", "items"): schemas.MatchRow,
+    ("gains", "items"): gained.GainRow,
+    ("gains", "totals"): gained.GainTotal,
+    ("gains", "years"): gained.GainYear,
+    ("gains", "income"): gained.GainIncome,
+    ("gains", "derivatives"): gained.GainDerivative,
+    ("gains", "left"): gained.GainLeft,
+    ("gains", "removed"): gained.GainRemoved,
+    ("gains", "coins"): gained.GainCoin,
     ("daily", "items"): analytic.DailyPnlRow,
     ("daily", "totals"): analytic.DailyPnlTotal,
     ("daily", "rates"): analytic.RateAnswer,

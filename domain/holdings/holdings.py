@@ -55,7 +55,10 @@ class Holdings:
     def add(self, event: Any) -> None:
         """Add an event, in order of the log. One of another account or venue, or of a later moment, changes nothing."""
         match event:
-            case instrument.InstrumentListed() | instrument.InstrumentAmended() | instrument.InstrumentDelisted():
+            case (
+                instrument.InstrumentListed() | instrument.InstrumentAmended() | instrument.InstrumentDelisted()
+                | instrument.InstrumentRedenominated()
+            ):  # fmt: skip
                 known = self._instruments.get(event.instrument_id)
                 self._instruments[event.instrument_id] = instrument.evolve(known, event)
             case TradeBooked() | TradeReversed() | PositionTransferred() | position.FundingSettled():

@@ -31,7 +31,7 @@ from domain.account import (
 )
 from domain.errors import InvalidInput, ReportUnreadable, RequestRefused
 from domain.holdings import balances
-from domain.instrument import AmendInstrument, Instrument
+from domain.instrument import AmendInstrument, Instrument, RedenominateInstrument
 from domain.ledger.log import Recorded
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.position import PositionKey, Transfer
@@ -160,6 +160,25 @@ def resized(work: UnitOfWork, listed: Instrument, request: AmendInstrument) -> l
             effective_at=request.effective_at, account_id=transfers[0].key.account_id,
             strategy_id=transfers[0].key.strategy_id,
         )  # fmt: skip
+    return transfers
+
+
+def redenominated(work: UnitOfWork, request: RedenominateInstrument) -> list[Transfer]:
+    """The transfers that turn what accounts hold of an instrument into another one. Raises RequestRefused."""
+    firm = work.state(risk.stream(risk.FIRM))
+    named = sorted(firm.accounts) if firm is not None else []
+    if request.account_id:
+        account.opened(work.state(account.stream(request.account_id)), request.account_id)
+        named = [request.account_id]
+    transfers: list[Transfer] = []
+    for account_id in named:
+        known: Account = work.state(account.stream(account_id))
+        _check_no_order_works(work, account_id, request.instrument_id)
+        for of in sorted(known.positions):
+            key = PositionKey(account_id, *of)
+            if key.instrument_id == request.instrument_id:
+                there = work.state(position.stream(replace(key, instrument_id=request.to_instrument_id)))
+                transfers += position.redenominated(work.state(position.stream(key)), there, request)
     return transfers
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import Any
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from domain import account as accounts
 from domain import instrument, names, order, policies, position, risk
@@ -52,8 +52,10 @@ ORIGINS: dict[type[Any], Origin] = {
         Origin.REQUEST: (
             accounts.AccountOpened, accounts.AccountClosed, accounts.TransferPending, accounts.SubjectForgotten,
             instrument.InstrumentListed, instrument.InstrumentAmended, instrument.InstrumentDelisted,
+            instrument.InstrumentRedenominated,
             order.OrderSubmitted, order.OrderRefused, order.OrderCancelRequested, order.OrderReplaceRequested,
-            order.ParentOpened, order.ParentClosed, position.LotsAssigned, risk.LimitSet, risk.SwitchEngaged,
+            order.ParentOpened, order.ParentClosed, position.LotsAssigned,
+            position.ContractDelivered, risk.LimitSet, risk.SwitchEngaged,
             risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, risk.CapitalStated, risk.DeadManSwitchArmed,
             risk.DeadManSwitchDisarmed, risk.DeadManSwitchFired, keys.KeyIssued, keys.KeyRescoped, keys.KeyBounded,
             keys.KeyRotated, keys.KeyRevoked, approvals.ApprovalPolicySet, approvals.ActionProposed,
@@ -128,6 +130,12 @@ def _request_of_position(event: Any) -> Any:
             return position.MovePosition(
                 key=event.key, to=to, transfer_id=event.transfer_id, quantity=event.quantity,
                 transact_time=event.transact_time,
+            )  # fmt: skip
+        case position.ContractDelivered():
+            return position.DeliverContract(
+                key=event.key, delivery_id=event.delivery_id, to=event.to, transact_time=event.transact_time,
+                quantity=event.quantity, settlement_px=event.settlement_px,
+                is_premium_in_cost=event.is_premium_in_cost,
             )  # fmt: skip
         case position.LotsAssigned():
             return position.AssignLots(
@@ -259,6 +267,8 @@ def _other_request(event: Any) -> Any:
             )  # fmt: skip
         case instrument.InstrumentDelisted():
             return instrument.DelistInstrument(event.instrument_id, event.effective_at)
+        case instrument.InstrumentRedenominated():
+            return instrument.RedenominateInstrument(**asdict(event))
         case MarksRecorded():
             return RecordMarks((event,))
         case policies.PolicySet():

@@ -1,6 +1,6 @@
 """Position: quantity, cost, lots and realized PnL of one strategy in one instrument, by time of occurrence."""
 
-from domain.position.closing import check_transfer, moved, resized, settled
+from domain.position.closing import check_transfer, moved, redenominated, resized, settled
 from domain.position.costing import (
     MICROSECOND,
     Book,
@@ -13,10 +13,13 @@ from domain.position.costing import (
     expensed,
     paid_in_base,
 )
+from domain.position.delivery import delivered
 from domain.position.entries import entry_of, occurrence_of
 from domain.position.events import (
     AssignLots,
     Booking,
+    ContractDelivered,
+    DeliverContract,
     Filled,
     FundingSettled,
     LotsAssigned,
@@ -57,6 +60,8 @@ __all__ = [
     "Book",
     "Booked",
     "Booking",
+    "ContractDelivered",
+    "DeliverContract",
     "Effect",
     "Entry",
     "Filled",
@@ -88,6 +93,7 @@ __all__ = [
     "admit",
     "check_transfer",
     "decide",
+    "delivered",
     "entry_of",
     "evolve",
     "expensed",
@@ -96,6 +102,7 @@ __all__ = [
     "needs_history",
     "occurrence_of",
     "paid_in_base",
+    "redenominated",
     "resized",
     "settled",
     "stream",
