@@ -34,9 +34,10 @@ from domain.access import Bounds
 from domain.errors import LedgerError
 from domain.holdings.gains import Scope
 from domain.order import Order, OrderKey
+from domain.values import DEFAULT_STRATEGY
 from projections.models.log_index import stream_parts
 
-ACCOUNT, STRATEGY, DEFAULT_STRATEGY = "account_id", "strategy_id", "main"
+ACCOUNT, STRATEGY = "account_id", "strategy_id"
 LIQUIDATED = ("liquidated", "liquidation")  # of any strategy, where a report names none
 OF_NO_ACCOUNT = {
     "list_instruments", "read_instrument", "latest_checkpoint", "latest_note", "list_checkpoints",
