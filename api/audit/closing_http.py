@@ -58,7 +58,7 @@ class ClosingEventAnswer(schemas.Answer):
     proof: list[str]
 
 
-class KeyAnswer(schemas.Answer):
+class ProofKeyAnswer(schemas.Answer):
     vkey: str
     since_size: int
     handover: str | None
@@ -75,7 +75,7 @@ class FigureProofAnswer(schemas.Answer):
     after: ProvedFigureAnswer | None
     closing: ClosingEventAnswer
     checkpoint: str
-    keys: list[KeyAnswer]
+    keys: list[ProofKeyAnswer]
 
 
 @router.post(

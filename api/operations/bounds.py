@@ -32,7 +32,7 @@ from api.reports.digest import parse
 from domain import order
 from domain.access import Bounds
 from domain.errors import LedgerError
-from domain.holdings.gains import Scope
+from domain.holdings.gains import LotScope
 from domain.order import Order, OrderKey
 from domain.values import DEFAULT_STRATEGY
 from projections.models.log_index import stream_parts
@@ -186,7 +186,7 @@ class _Check:
             given = _only(query, field)
             if given is None and len(allowed) > 1:
                 raise self._beyond(f"name one of them as {field}")
-            if field == ACCOUNT and _only(query, "scope") == Scope.ALL:
+            if field == ACCOUNT and _only(query, "scope") == LotScope.ALL:
                 raise self._beyond("lots over all accounts are of others too")
             if given is None:
                 more += f"&{field}={quote(allowed[0], safe='')}"
@@ -230,7 +230,7 @@ class _Check:
         digest = parse(text)
         if self._bounds.accounts:
             self._check_account(digest.parameters.account_id or "")
-            if digest.parameters.scope is Scope.ALL:
+            if digest.parameters.scope is LotScope.ALL:
                 raise self._beyond("lots over all accounts are of others too")
         if self._bounds.strategies:
             self._check_strategy(digest.parameters.strategy_id or "")
