@@ -29,6 +29,7 @@ venue_of, symbol_of = names.venue_of, names.symbol_of
 PLACES_MAX = 18
 MAGNITUDE_MAX = 18
 PRECISION = 120
+DEFAULT_STRATEGY = "main"  # of what names none
 ZERO = Decimal(0)
 ONE = Decimal(1)
 TEN = Decimal(10)

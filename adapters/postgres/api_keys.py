@@ -33,6 +33,9 @@ from domain.access import (
     Found,
     IssueKey,
     Key,
+    KeyIssued,
+    KeyRegistered,
+    KeyRotated,
     RescopeKey,
     RevokeKey,
     RotateKey,
@@ -51,6 +54,7 @@ PREFIX = "dbk"
 SECRET_BYTES = 32
 CACHED_KEYS_MAX = 1024
 NOT_STORED = "its newest secret is not stored; rotate it again"
+NO_EVENT = "it has a secret that no event of the log has; it opens nothing"
 NOT_APPROVED = "it was proposed and is not approved"
 _NO_DIGEST = bytes(32)
 log_line = structlog.get_logger("daybook.keys")
@@ -344,10 +348,11 @@ def all_recorded(connection: Connection) -> dict[str, Key]:
 
 
 def listed(connection: Connection) -> list[KeyRow]:
-    """Return the keys of the table, each with how it differs from the log."""
+    """Return the keys of the table, each with how it and its secrets differ from the log."""
     stored = connection.execute(ROWS).fetchall()
-    known = recorded(connection, [keys.stream(row[0]) for row in stored])
-    waits = proposed(connection)
+    streams = [keys.stream(row[0]) for row in stored]
+    known, waits = recorded(connection, streams), proposed(connection)
+    stated = _fingerprints(connection, streams)
     rows = []
     for key_id, digest, actor, scopes, created_at, revoked_at, used_at, others in stored:
         prints = [fingerprint(key_id, bytes(each)) for each in (digest, *others)]
@@ -357,6 +362,8 @@ def listed(connection: Connection) -> list[KeyRow]:
             found = NOT_APPROVED
         if key is not None and key.is_valid and not found and key.fingerprint not in prints:
             found = NOT_STORED
+        if key is not None and key.is_valid and not found and not stated.issuperset(prints):
+            found = NO_EVENT
         bounds = UNBOUNDED if key is None else key.bounds
         rows.append(
             KeyRow(
@@ -371,10 +378,21 @@ def listed(connection: Connection) -> list[KeyRow]:
 
 def proposed(connection: Connection) -> frozenset[str]:
     """Return the ids of all keys that were proposed, approved or not."""
+    return frozenset(request.key_id for request in _proposals(connection) if isinstance(request, IssueKey))
+
+
+def _proposals(connection: Connection) -> list[Any]:
+    """Return the requests of all proposals."""
     events = [schema.decode(topic, bytes(state)).event for topic, state in connection.execute(EVENTS, [[PROPOSALS]])]
     known: Approvals = reduce(approvals.evolve, events, Approvals())
-    requests: list[Any] = [proposal.request for proposal in known.proposals.values()]
-    return frozenset(request.key_id for request in requests if isinstance(request, IssueKey))
+    return [proposal.request for proposal in known.proposals.values()]
+
+
+def _fingerprints(connection: Connection, streams: Sequence[str]) -> frozenset[str]:
+    """Return the fingerprints of all secrets that were issued, rotated to or proposed, those of before included."""
+    events = [schema.decode(topic, bytes(state)).event for topic, state in connection.execute(EVENTS, [list(streams)])]
+    stated = (KeyIssued, KeyRegistered, KeyRotated, IssueKey, RotateKey)
+    return frozenset(each.fingerprint for each in (*events, *_proposals(connection)) if isinstance(each, stated))
 
 
 def _now() -> datetime:

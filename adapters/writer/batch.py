@@ -19,7 +19,7 @@ from adapters.log.postgres import KeptAnswer
 from adapters.writer.append import Row, row_of
 from domain.access import label
 from domain.errors import KeyReused, LedgerError
-from domain.ledger import Answer, BaseLayer, Command, Outcome, UnitOfWork, decided, streams_begun_by
+from domain.ledger import Answer, BaseLayer, Command, Outcome, UnitOfWork, carried_out, streams_begun_by
 from domain.values import Mark
 
 Marks = Callable[[str], Mark | None]
@@ -248,11 +248,11 @@ class Batch:
         if self._assumes_new:
             work = UnitOfWork(self.unit, now, *origin, assumes_new=True)
             supposed = work.assume_empty(streams_begun_by(command))
-            outcomes = decided(work, command, self._marks)
+            outcomes = carried_out(work, command, self._marks)
             if work.has_added(supposed):
                 return work, outcomes
         work = UnitOfWork(self.unit, now, *origin)
-        return work, decided(work, command, self._marks)
+        return work, carried_out(work, command, self._marks)
 
 
 def resolve(task: Task, answer: Any) -> None:

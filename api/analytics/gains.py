@@ -13,7 +13,7 @@ from api.parameters import DAY_SECONDS, parsed_equals
 from api.read_models.snapshot import Reading
 from domain.account import CostBasis, FeePolicy
 from domain.errors import InvalidInput
-from domain.holdings.gains import Scope, Withdrawals
+from domain.holdings.gains import LotScope, Withdrawals
 from domain.values import Mark
 from projections.analytics.disposals import LONG_TERM_DAYS
 from projections.calendar import parsed_zone
@@ -39,7 +39,7 @@ class GainsRequest(NamedTuple):
     asset: str | None = None
     method: CostBasis | None = None
     fee_policy: FeePolicy | None = None
-    scope: Scope | None = None
+    scope: LotScope | None = None
     withdrawals: Withdrawals | None = None
     year: int | None = None
     zone: str | None = None
@@ -55,10 +55,10 @@ class GainsRequest(NamedTuple):
 
 def gains(daybook: Daybook, at: Reading, requested: GainsRequest) -> Report:
     """Return the gains requested. Raises InvalidInput where accounts are kept by several currencies or methods."""
-    scope = requested.scope or Scope.ACCOUNT
+    scope = requested.scope or LotScope.ACCOUNT
     conventions = coin_entries.conventions(at.source)
     chosen: tuple[str, ...] | None = None
-    if scope is Scope.ACCOUNT and requested.account_id is not None:
+    if scope is LotScope.ACCOUNT and requested.account_id is not None:
         chosen = facts.linked(at.source, requested.account_id)
     kept = {name: row for name, row in conventions.items() if chosen is None or name in chosen}
     currency = requested.currency or _shared(kept, requested.account_id)
@@ -106,9 +106,9 @@ def _shared(kept: dict[str, ConventionsRow], account_id: str | None) -> str:
     raise InvalidInput("currency", None, f"named: the accounts do not share one base currency ({known})")
 
 
-def _bases(kept: dict[str, ConventionsRow], scope: Scope, method: CostBasis | None) -> dict[str, CostBasis]:
+def _bases(kept: dict[str, ConventionsRow], scope: LotScope, method: CostBasis | None) -> dict[str, CostBasis]:
     """Return the cost basis of each account, or of all together. Raises InvalidInput if they share none."""
-    if scope is Scope.ACCOUNT:
+    if scope is LotScope.ACCOUNT:
         return {name: method or row["cost_basis"] for name, row in kept.items()}
     own = sorted({row["cost_basis"].value for row in kept.values()})
     if method is None and len(own) > 1:

@@ -8,7 +8,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from adapters.market.mark_store import KnownBy
-from adapters.postgres.scopes import Scope as KeyScope
+from adapters.postgres.scopes import Scope
 from api.analytics import coin_answers as shapes
 from api.analytics.gains import GAINS_MODELS, YEAR_FIRST, GainsRequest, gains
 from api.analytics.http import MARK_AGE_SECONDS_MAX, Equal
@@ -26,7 +26,7 @@ from api.read_models.schemas import Answer
 from api.read_models.selection import check_selection
 from api.read_models.snapshot import reading
 from domain.account import CostBasis, FeePolicy
-from domain.holdings.gains import Scope, Withdrawals
+from domain.holdings.gains import LotScope, Withdrawals
 from projections.calendar import parsed_zone
 from projections.storage.tables import AnyRow
 
@@ -34,7 +34,7 @@ router = APIRouter(
     prefix="/v1",
     route_class=ReadRoute,
     tags=["analytics"],
-    dependencies=[needs(KeyScope.READ)],
+    dependencies=[needs(Scope.READ)],
     responses=responses(401, 422, 503),
 )
 
@@ -46,7 +46,7 @@ class GainsQuery(DatedQuery):
     asset: AssetId | None = Field(None, description="one coin")
     method: CostBasis | None = Field(None, description="cost basis; default: the account's own")
     fee_policy: FeePolicy | None = Field(None, description="where fees of trades go; default: the account's own")
-    scope: Scope = Field(Scope.ACCOUNT, description="whose lots a disposal uses: its account's, or those of ALL")
+    scope: LotScope = Field(LotScope.ACCOUNT, description="whose lots a disposal uses: its account's, or those of ALL")
     withdrawals: Withdrawals = Field(
         Withdrawals.REMOVED, description="whether coins withdrawn leave with their lots, or are disposed of"
     )

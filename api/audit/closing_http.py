@@ -20,9 +20,7 @@ from api.read_models import schemas
 from api.read_models.query_params import SEQ_MAX
 from domain import names
 from domain.sealed.figures import day_figure, position_figure
-from domain.values import PositionSide
-
-DEFAULT_STRATEGY = "main"
+from domain.values import DEFAULT_STRATEGY, PositionSide
 
 router = APIRouter(prefix="/v1", tags=["proof"], responses=responses(401, 403, 409, 422, 429, 503))
 
@@ -60,7 +58,7 @@ class ClosingEventAnswer(schemas.Answer):
     proof: list[str]
 
 
-class KeyAnswer(schemas.Answer):
+class ProofKeyAnswer(schemas.Answer):
     vkey: str
     since_size: int
     handover: str | None
@@ -77,7 +75,7 @@ class FigureProofAnswer(schemas.Answer):
     after: ProvedFigureAnswer | None
     closing: ClosingEventAnswer
     checkpoint: str
-    keys: list[KeyAnswer]
+    keys: list[ProofKeyAnswer]
 
 
 @router.post(

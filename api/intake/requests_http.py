@@ -55,10 +55,9 @@ from domain.order import (
     TriggerPrice,
 )
 from domain.risk import LimitStatus, Measure, Scope, SetLimit
-from domain.values import ONE, PositionSide, Side, stated_leg
+from domain.values import DEFAULT_STRATEGY, ONE, PositionSide, Side, stated_leg
 
 MARKS_MAX = 1000
-DEFAULT_STRATEGY = "main"
 
 router = APIRouter(
     prefix="/v1", tags=["requests"], responses=responses(401, 403, 409, 422, 429, 503), route_class=ParsedRoute

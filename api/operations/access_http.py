@@ -230,14 +230,18 @@ def revoke_key(
     return answer(key_record(row), seq=daybook.log.head().seq, status=201 if is_now else 200)
 
 
-@router.get("/approval-policy", response_model=schemas.PolicyAnswer, responses=documented(200, "the policy in force"))
+@router.get(
+    "/approval-policy", response_model=schemas.ApprovalPolicyAnswer, responses=documented(200, "the policy in force")
+)
 def read_approval_policy(daybook: OpenDaybook, caller: Admin) -> Response:  # noqa: ARG001
     """Return the actions that need a second person."""
     seq = daybook.history.head().seq
     return answer(policy_record(known_approvals(daybook)), seq=seq)
 
 
-@router.post("/approval-policy", status_code=201, response_model=schemas.PolicyAnswer, responses=DONE | PROPOSED)
+@router.post(
+    "/approval-policy", status_code=201, response_model=schemas.ApprovalPolicyAnswer, responses=DONE | PROPOSED
+)
 def set_approval_policy(
     body: PolicyRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
 ) -> Response:

@@ -36,7 +36,7 @@ class IssuedKeyAnswer(Answer):
     previous_until: TimeText | None = Field(None, description="up to when the secret before is valid")
 
 
-class PolicyAnswer(Answer):
+class ApprovalPolicyAnswer(Answer):
     actions: list[str] = Field(description="the actions that need a second person")
     valid_hours: int = Field(description="how long a proposal may be approved")
     counts_issuer: bool = Field(description="whether who issued a key counts as its holder")

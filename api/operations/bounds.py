@@ -33,11 +33,12 @@ from api.reports.digest import parse
 from domain import order
 from domain.access import Bounds
 from domain.errors import LedgerError
-from domain.holdings.gains import Scope
+from domain.holdings.gains import LotScope
 from domain.order import Order, OrderKey
+from domain.values import DEFAULT_STRATEGY
 from projections.models.log_index import stream_parts
 
-ACCOUNT, STRATEGY, DEFAULT_STRATEGY = "account_id", "strategy_id", "main"
+ACCOUNT, STRATEGY = "account_id", "strategy_id"
 LIQUIDATED = ("liquidated", "liquidation")  # of any strategy, where a report names none
 OF_NO_ACCOUNT = {
     "list_instruments", "read_instrument", "latest_checkpoint", "latest_note", "list_checkpoints",
@@ -187,7 +188,7 @@ class _Check:
             given = _only(query, field)
             if given is None and len(allowed) > 1:
                 raise self._beyond(f"name one of them as {field}")
-            if field == ACCOUNT and _only(query, "scope") == Scope.ALL:
+            if field == ACCOUNT and _only(query, "scope") == LotScope.ALL:
                 raise self._beyond("lots over all accounts are of others too")
             if given is None:
                 more += f"&{field}={quote(allowed[0], safe='')}"
@@ -231,7 +232,7 @@ class _Check:
         digest = parse(text)
         if self._bounds.accounts:
             self._check_account(digest.parameters.account_id or "")
-            if digest.parameters.scope is Scope.ALL:
+            if digest.parameters.scope is LotScope.ALL:
                 raise self._beyond("lots over all accounts are of others too")
         if self._bounds.strategies:
             self._check_strategy(digest.parameters.strategy_id or "")

@@ -16,14 +16,14 @@ from typing import Any, TypedDict
 
 from msgspec.structs import asdict
 
-from adapters.log.queries import version_at
 from api.clock import now
 from api.daybook import Daybook
 from api.problems import not_found
 from api.read_models.snapshot import Reading, marks_at
+from api.read_models.states import StatesAt
 from domain import account, instrument, risk
 from domain.errors import RequestRefused
-from domain.ledger import AGGREGATES, cash_of, funds_of, pages, wallets_of
+from domain.ledger import cash_of, funds_of, wallets_of
 from domain.marks import MARK_AGE_MAX, Prices
 from domain.risk import (
     ANYWHERE,
@@ -69,35 +69,6 @@ class CapitalRow(TypedDict):
     stated_at: datetime | None
     paid_in: list[dict[str, Any]]
     unassessed: str | None
-
-
-class StatesAt:
-    """The states of streams as of a place in the log."""
-
-    def __init__(self, daybook: Daybook, seq: int) -> None:
-        self._daybook = daybook
-        self._seq = seq
-        self._known: dict[str, Any] = {}
-
-    def state(self, stream: str) -> Any:
-        """The state of a stream; None if it was empty."""
-        if stream not in self._known:
-            self._known[stream] = self._read(stream)
-        return self._known[stream]
-
-    def _read(self, stream: str) -> Any:
-        history = self._daybook.history
-        known = self._daybook.state(stream)
-        version = version_at(history, stream, self._seq)
-        if version == version_at(history, stream, None):
-            return known
-        evolve, state = AGGREGATES[stream.partition(":")[0]].evolve, None
-        for page in pages(history, stream):
-            for recorded in page:
-                if recorded.version > version:
-                    return state
-                state = evolve(state, recorded.event)
-        return state
 
 
 def usage(

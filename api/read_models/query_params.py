@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 
+from api.daybook import Daybook
 from api.encoding import csv_text
 from api.http.cursors import cursor_of
 from api.http.dependencies import SEQ_HEADER, OfDaybook, OpenDaybook, answer, documented
@@ -14,7 +15,7 @@ from api.http.fields import CURRENCY, INSTRUMENT, InstrumentId, Name, Place, Req
 from api.http.methods import JSON, negotiated
 from api.parameters import NOW_WORD, Moment, Where, moment_of, parsed_asset, parsed_day
 from api.read_models import schemas
-from api.read_models.snapshot import Reading
+from api.read_models.snapshot import Reading, ended_at
 from domain.errors import InvalidInput
 from domain.values import PositionSide
 from projections.storage.tables import AnyRow
@@ -79,6 +80,15 @@ class DatedQuery(RequestBody):
                 " as recorded, by as_of alone",
             )  # fmt: skip
         return moment
+
+
+def place_at(daybook: Daybook, query: DatedQuery) -> int:
+    """Return the place in the log that a query is as of, of what is read from the log itself. Raises InvalidInput."""
+    moment, head = query.moment_recorded(), daybook.history.head().seq
+    if query.min_seq > head:
+        raise InvalidInput("min_seq", query.min_seq, f"a place in the log, which ends at {head}")
+    past = ended_at(daybook, moment) if moment is not None else None
+    return head if past is None else past.seq
 
 
 class SelectionQuery(DatedQuery):

@@ -94,7 +94,7 @@ class CapitalAnswer(Answer):
     stated_at: TimeText | None
 
 
-class PaidIn(Answer):
+class MoneyAnswer(Answer):
     amount: DecimalText
     currency: str
 
@@ -109,7 +109,7 @@ class CapitalRow(Answer):
     gain: DecimalText | None
     equity: DecimalText | None
     stated_at: TimeText | None
-    paid_in: list[PaidIn] = Field(description="on record, by currency: cash entries and the cost of transfers")
+    paid_in: list[MoneyAnswer] = Field(description="on record, by currency: cash entries and the cost of transfers")
     unassessed: str | None = Field(description="why the equity is not known: what is missing, and what to do")
 
 

@@ -80,7 +80,7 @@ def reading(
     daybook: Daybook, *names: str, min_seq: int = 0, moment: Moment | None = None, wait_seconds_max: float | None = None
 ) -> Iterator[Reading]:
     """Read the named projections' rows at one moment. Raises Problem when they do not reach it in time."""
-    past = _past(daybook, moment) if moment is not None else None
+    past = ended_at(daybook, moment) if moment is not None else None
     wanted = max(min_seq, past.seq if past else 0)
     wait = daybook.settings.wait_seconds_max if wait_seconds_max is None else wait_seconds_max
     deadline = time.monotonic() + wait
@@ -107,7 +107,7 @@ def reading(
 
 def replayed(daybook: Daybook, *names: str, moment: Moment) -> Reading:
     """Return the named projections' rows at a past moment, by folding the log in memory: slow, and from no table."""
-    past = _past(daybook, moment) or daybook.history.head()
+    past = ended_at(daybook, moment) or daybook.history.head()
     chosen = tuple(projection for projection in PROJECTIONS if projection.name in names)
     return Reading(as_of(daybook.history, seq=past.seq, projections=chosen), past.seq, past.recorded_at)
 
@@ -127,8 +127,11 @@ def _behind(names: Sequence[str], seq: int, min_seq: int, error: str | None) -> 
     )  # fmt: skip
 
 
-def _past(daybook: Daybook, moment: Moment) -> Head | None:
-    """Return where the log ended at a past moment; None for one at which all that is known now was known."""
+def ended_at(daybook: Daybook, moment: Moment) -> Head | None:
+    """Return where the log ended at a past moment; None for one at which all that is known now was known.
+
+    Raises InvalidInput for a place beyond the end of the log.
+    """
     if moment.seq is None and moment.at is None:
         return None
     head = daybook.history.head().seq

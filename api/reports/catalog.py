@@ -17,7 +17,7 @@ from msgspec import Struct
 from api.parameters import Format, Where
 from api.problems import not_found
 from domain.account import CostBasis, FeePolicy
-from domain.holdings.gains import Scope, Withdrawals
+from domain.holdings.gains import LotScope, Withdrawals
 
 DECIMALS = 18
 STATEMENT = "statement"
@@ -77,7 +77,7 @@ class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     until: datetime | None = None
     long_term_days: int | None = None
     flow_mark_age_max: int | None = None
-    scope: Scope | None = None
+    scope: LotScope | None = None
     withdrawals: Withdrawals | None = None
     year: int | None = None
     zone: str | None = None

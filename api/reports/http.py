@@ -32,8 +32,7 @@ from api.reports.digest import CHARACTERS_MAX, parse
 from api.reports.make import Made, again, make, needs
 from domain.account import CostBasis, FeePolicy
 from domain.errors import InvalidInput
-from domain.holdings.gains import Scope as LotScope
-from domain.holdings.gains import Withdrawals
+from domain.holdings.gains import LotScope, Withdrawals
 from domain.values import PositionSide
 from projections.calendar import parsed_zone
 

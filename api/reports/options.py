@@ -28,7 +28,7 @@ from api.terminal.options import (
 from api.terminal.options import by as read_by
 from api.terminal.output import Json
 from domain.account import CostBasis, FeePolicy
-from domain.holdings.gains import Scope, Withdrawals
+from domain.holdings.gains import LotScope, Withdrawals
 
 SUFFIXES = {
     ".json": Format.JSON, ".csv": Format.CSV, ".parquet": Format.PARQUET, ".html": Format.HTML, ".pdf": Format.PDF,
@@ -151,7 +151,7 @@ class Options(NamedTuple):
         int | None, typer.Option(min=0, help="Held for so many days of 24 hours is held for long; default: 365.")
     ] = None
     scope: Annotated[
-        Scope | None,
+        LotScope | None,
         typer.Option(help="Whose lots a disposal uses: those of its ACCOUNT (the default) or of ALL accounts."),
     ] = None
     withdrawals: Annotated[

@@ -225,7 +225,7 @@ def _wrong_keys(checked: KeysChecked) -> str:
     first = checked.wrong[0]
     return (
         f"API keys wrong: {len(checked.wrong)} of {checked.checked}, the first {first.key_id} of {first.name}: "
-        f"{first.reason}. It is refused. Find out who writes to access.api_keys, and end it on record with "
+        f"{first.reason}. It is refused. Find out who writes to the tables of access, and end it on record with "
         f"`daybook keys revoke {first.key_id}`"
     )
 

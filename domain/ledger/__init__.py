@@ -16,7 +16,7 @@ from domain.ledger.given.clock import STREAM as CLOCK_STREAM
 from domain.ledger.given.clock import ClockConfirmed, Confirmation, confirmation, latest_at, part_at
 from domain.ledger.given.signing import STREAM as SIGNING_STREAM
 from domain.ledger.given.signing import SigningEvent, SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
-from domain.ledger.ledger import ATTEMPTS_MAX, Ledger, decided, executions, no_marks
+from domain.ledger.ledger import ATTEMPTS_MAX, Ledger, carried_out, executions, no_marks
 from domain.ledger.limits import cash_of, funds_of, wallets_of
 from domain.ledger.log import (
     NO_SNAPSHOTS,
@@ -75,9 +75,9 @@ __all__ = [
     "Streams",
     "Undecided",
     "UnitOfWork",
+    "carried_out",
     "cash_of",
     "confirmation",
-    "decided",
     "envelope",
     "executions",
     "funds_of",

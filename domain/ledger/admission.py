@@ -42,9 +42,8 @@ from domain.ledger.orders import Due, Facts
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.order import OrderAccepted, OrderFilled, OrderReport
 from domain.position import AssignLots, Position, PositionKey, PositionReport, SettleFunding, Transfer
-from domain.values import PRECISION, ZERO, Money
+from domain.values import DEFAULT_STRATEGY, PRECISION, ZERO, Money
 
-MAIN = "main"  # the strategy of what names none
 TOO_LONG = f"with numbers whose products have at most {PRECISION} digits"
 
 Sent = TypeVar("Sent")
@@ -204,7 +203,7 @@ def _attributed(work: UnitOfWork, report: OrderFilled, due: Due) -> OrderFilled:
             known = work.state(position.stream(PositionKey(report.key.account_id, strategy_id, *place)))
             if known is not None and known.quantity * report.side.sign < 0:
                 holding.add(strategy_id)
-    return replace(report, strategy_id=holding.pop() if len(holding) == 1 else MAIN)
+    return replace(report, strategy_id=holding.pop() if len(holding) == 1 else DEFAULT_STRATEGY)
 
 
 def _check_prices(work: UnitOfWork, report: OrderReport) -> None:

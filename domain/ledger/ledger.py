@@ -183,7 +183,7 @@ class Ledger:
         work = UnitOfWork(
             base=self._known, now=now, actor=command.actor, request_id=command.request_id, cause=command.cause
         )
-        outcomes = decided(work, command, self._marks)
+        outcomes = carried_out(work, command, self._marks)
         if not work.records:
             if self._known.refresh(work.streams):
                 return None
@@ -201,6 +201,13 @@ class Ledger:
             raise
         self._known.keep(work.states)
         return [Answer(seq, *outcome) for outcome in outcomes]
+
+
+def carried_out(work: UnitOfWork, command: Command, marks: Callable[[str], Mark | None]) -> list[Outcome]:
+    """The outcomes of a command, as `decided`; limits are monitored where it changes what is held, or a capital."""
+    outcomes = decided(work, command, marks)
+    limits.monitor_moved(work, marks)
+    return outcomes
 
 
 def decided(

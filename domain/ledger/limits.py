@@ -42,6 +42,7 @@ from domain.risk import (
     AccountRegistered,
     AdjustHold,
     AssessMarks,
+    CapitalStated,
     Cash,
     Change,
     DeadManSwitchFired,
@@ -228,17 +229,59 @@ def monitor(work: UnitOfWork, found: Sequence[Mark], marks: Marks) -> None:
         known: Risk | None = work.state(risk.stream(account_id))
         if known is None or not known.is_marked:
             continue
-        funds = funds_of(work, known, account_id) if known.needs_funds else None
-        age_max = risk.age_allowed(limit for limit in known.active if limit.scope == risk.ANYWHERE)
-        wallets = wallets_of(work, known, account_id)
-        used = [given[name] for name in sorted(known.marks_needed_to_assess(funds, wallets) & given.keys())]
-        if all(work.now - mark.mark_at > age_max for mark in used):
+        used = [given[name] for name in sorted(_marks_of(work, known, account_id) & given.keys())]
+        if not _is_any_fresh(known, used, work.now):
             continue
         for mark in used:
             newest.setdefault(mark.instrument_id, _newer(mark, marks(mark.instrument_id)))
         own = tuple(newest[mark.instrument_id] for mark in used)
-        with suppress(RequestRefused, DecimalException):
-            carry_out(work, AssessMarks(account_id, own, work.now), marks, actor="")
+        _assess(work, AssessMarks(account_id, own, work.now), marks)
+
+
+def monitor_moved(work: UnitOfWork, marks: Marks) -> None:
+    """Check the accounts whose positions or capital this unit of work has changed, and the firm that watches them.
+
+    It is done at the newest marks; not where something is held and no mark is fresh. Where a check fails for another
+    reason than a limit, what has changed is recorded all the same.
+    """
+    moved = {_owner_of(record.event) for record in work.records if type(record.event) in _MOVING}
+    is_watched = any(own.is_watched for own in map(work.state, map(risk.stream, sorted(moved))) if own is not None)
+    for account_id in [*sorted(moved), *([FIRM] if is_watched else [])]:
+        known: Risk | None = work.state(risk.stream(account_id))
+        if known is None or not known.is_marked:
+            continue
+        if any(cell.now.quantity for _, _, cell in known.exposure.all()):
+            found = [marks(name) for name in sorted(_marks_of(work, known, account_id))]
+            if not _is_any_fresh(known, filter(None, found), work.now):
+                continue
+        _assess(work, AssessMarks(account_id, (), work.now), marks)
+
+
+_MOVING = frozenset((
+    TradeBooked, TradeReversed, PositionTransferred, FundingSettled, CapitalStated, account_of.EntryBooked,
+    account_of.FeeCharged, account_of.TransferSettled, account_of.TransferReturned,
+))  # fmt: skip
+
+
+def _owner_of(event: Any) -> str:
+    account_id: str = event.key.account_id if hasattr(event, "key") else event.account_id
+    return account_id
+
+
+def _marks_of(work: UnitOfWork, known: Risk, account_id: str) -> set[str]:
+    """The instruments whose marks monitoring of an account, or of the firm, needs."""
+    funds = funds_of(work, known, account_id) if known.needs_funds else None
+    return known.marks_needed_to_assess(funds, wallets_of(work, known, account_id))
+
+
+def _is_any_fresh(known: Risk, found: Iterable[Mark], at: datetime) -> bool:
+    age_max = risk.age_allowed(limit for limit in known.active if limit.scope == risk.ANYWHERE)
+    return any(at - mark.mark_at <= age_max for mark in found)
+
+
+def _assess(work: UnitOfWork, request: AssessMarks, marks: Marks) -> None:
+    with suppress(RequestRefused, DecimalException):
+        carry_out(work, request, marks, actor="")
 
 
 def _newer(mark: Mark, known: Mark | None) -> Mark:

@@ -21,10 +21,10 @@ from domain.holdings.gains import (
     Gains,
     Held,
     Lot,
+    LotScope,
     Match,
     Movement,
     Received,
-    Scope,
     Taken,
     Worth,
 )
@@ -79,7 +79,7 @@ class Report(NamedTuple):
 
 
 def report(
-    movements: Iterable[Movement], scope: Scope, bases: Mapping[str, CostBasis], selection: Selection, currency: str
+    movements: Iterable[Movement], scope: LotScope, bases: Mapping[str, CostBasis], selection: Selection, currency: str
 ) -> Report:
     """Return the gains of movements; `bases` has each account's cost basis, or that of "" for all together."""
     gains = Gains(scope, bases.__getitem__)

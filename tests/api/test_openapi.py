@@ -29,6 +29,16 @@ def test_every_operation_is_described_with_its_problems_and_its_key(client: http
                 assert problem["schema"]["$ref"].endswith("/Problem")
 
 
+def test_each_shape_has_a_name_of_its_own_and_one_name_only(client: httpx.Client):
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    assert [name for name in schemas if "__" in name] == [], "shapes of one name have their module before it"
+    answers: dict[str, list[str]] = {}
+    for name, schema in schemas.items():
+        if schema.get("properties") and "description" not in schema:
+            answers.setdefault(repr(sorted(schema["properties"].items())), []).append(name)
+    assert [names for names in answers.values() if len(names) > 1] == []
+
+
 def test_decimals_are_described_as_text(client: httpx.Client):
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
     requested = schemas["OrderSubmission"]["properties"]["order_qty"]["anyOf"]

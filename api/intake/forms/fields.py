@@ -16,7 +16,6 @@ from domain.position import Lot
 from domain.values import Money, OpenedAt
 
 DEFAULT_ACCOUNT = "main"
-DEFAULT_STRATEGY = "main"
 REMOVED = "none"  # what the command line takes for a value that is to be removed
 LOT_PARTS = "ID:QUANTITY:COST:OPENED_AT"
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.intake.forms.records import conversion_record, day_record, parent_record, transfer_record
-from api.terminal.options import AccountId, AnyAccount, opened
+from api.terminal.options import AccountId, AnyAccount, AsOf, opened
 from api.terminal.output import Column, Json, Kind, say, write_json, write_table
 from domain import account as accounts
 from domain import risk as risks
@@ -34,14 +34,15 @@ GROUPS = (parent, asset, position, lots, transfer, cash_transfer, trading_day, c
 
 
 @parent.command(name="list")
-def list_parents(account: AnyAccount = None, json: Json = False) -> None:
-    """List parent orders, with their sums over their children."""
-    from adapters.log.queries import streams_after
+def list_parents(account: AnyAccount = None, as_of: AsOf = None, json: Json = False) -> None:
+    """List parent orders, with their sums over their children, as of now or of a past moment."""
+    from api.read_models.snapshot import ended_at
+    from api.read_models.states import parents_at
 
-    prefix = f"parentorder:{account}:" if account else "parentorder:"
     with opened() as daybook:
-        found = streams_after(daybook.history, prefix, prefix, LISTED_MAX)
-        rows = [parent_record(daybook.writer.state(stream)) for stream in found]
+        past = ended_at(daybook, as_of) if as_of is not None else None
+        seq = daybook.history.head().seq if past is None else past.seq
+        rows = [parent_record(state) for state in parents_at(daybook, seq, account, limit=LISTED_MAX)]
     if json:
         write_json({"parents": rows})
         return

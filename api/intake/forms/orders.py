@@ -9,7 +9,6 @@ from msgspec import UNSET, UnsetType
 from api.intake.forms.fields import (
     ANY_TIME,
     DEFAULT_ACCOUNT,
-    DEFAULT_STRATEGY,
     INSTRUMENT,
     NAME,
     NUMBER,
@@ -23,7 +22,7 @@ from domain import instrument, order
 from domain.access import Scope
 from domain.errors import InvalidInput, RequestRefused
 from domain.order import Changes, CloseParent, OpenParent, OrderKey, OrderReplaceRequested, ReplaceOrder, parent
-from domain.values import Side
+from domain.values import DEFAULT_STRATEGY, Side
 
 if TYPE_CHECKING:
     from api.daybook import Daybook

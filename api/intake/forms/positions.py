@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from api.intake.forms.fields import (
     DEFAULT_ACCOUNT,
-    DEFAULT_STRATEGY,
     INSTRUMENT,
     NAME,
     NUMBER,
@@ -32,7 +31,7 @@ from domain.position import (
     SettleContract,
     TradeBooked,
 )
-from domain.values import PositionSide
+from domain.values import DEFAULT_STRATEGY, PositionSide
 
 if TYPE_CHECKING:
     from api.daybook import Daybook

@@ -3,9 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 from starlette.responses import Response
 
-from adapters.log.queries import streams_after
 from api.http.auth import Reader
 from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import Name
@@ -13,34 +13,39 @@ from api.http.problem_responses import responses
 from api.intake.forms import schemas
 from api.intake.forms.records import conversion_record, day_record, parent_record, transfer_record
 from api.problems import not_found
+from api.read_models.query_params import DatedQuery, place_at
+from api.read_models.states import StatesAt, parents_at
 from domain import account, risk
 from domain.account.cash import TransferStatus
 from domain.order import OrderKey, parent
 
 PAGE_MAX = 1000
 PAGE = 100
-PARENTS = "parentorder:"
 
 router = APIRouter(prefix="/v1", tags=["queries"], responses=responses(401, 403, 422, 503))
 AccountId = Annotated[Name, Path()]
 OfAccount = Annotated[Name, Query(description="the account")]
 
 
+class ParentsQuery(DatedQuery):
+    """Which parent orders, as of when."""
+
+    account_id: Name | None = Field(None, description="only this account")
+    limit: int = Field(PAGE, ge=1, le=PAGE_MAX)
+    cursor: Name | None = Field(None, description="`next` of the page before; of one account")
+
+
 @router.get("/parents", response_model=schemas.ParentsAnswer, responses=documented(200, "parent orders"))
 def list_parents(
+    query: Annotated[ParentsQuery, Query()],
     daybook: OpenDaybook,
     caller: Reader,  # noqa: ARG001 (its scope is checked)
-    account_id: Annotated[Name | None, Query(description="only this account")] = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE,
-    cursor: Annotated[Name | None, Query(description="`next` of the page before; of one account")] = None,
 ) -> Response:
     """List parent orders by account and id, with their sums over their children. Pages are of one account."""
-    prefix = f"{PARENTS}{account_id}:" if account_id else PARENTS
-    after = f"{prefix}{cursor}" if cursor and account_id else prefix
-    found = streams_after(daybook.history, prefix, after, limit + 1)
-    items = [parent_record(daybook.state(stream)) for stream in found[:limit]]
-    more = items[-1]["cl_ord_id"] if len(found) > limit and account_id else None
-    seq = daybook.history.head().seq
+    seq = place_at(daybook, query)
+    found = parents_at(daybook, seq, query.account_id, after=query.cursor, limit=query.limit + 1)
+    items = [parent_record(state) for state in found[: query.limit]]
+    more = items[-1]["cl_ord_id"] if len(found) > query.limit and query.account_id else None
     return answer({"seq": seq, "items": items, "next": more}, seq=seq)
 
 
@@ -51,15 +56,17 @@ def list_parents(
 def read_parent(
     account_id: AccountId,
     cl_ord_id: Annotated[Name, Path()],
+    query: Annotated[DatedQuery, Query()],
     daybook: OpenDaybook,
     caller: Reader,  # noqa: ARG001 (its scope is checked)
 ) -> Response:
-    """One parent order, with its sums over its children."""
-    state = daybook.state(parent.stream(OrderKey(account_id, cl_ord_id)))
+    """One parent order, as of now or of a past moment, with its sums over its children."""
+    seq = place_at(daybook, query)
+    state = StatesAt(daybook, seq).state(parent.stream(OrderKey(account_id, cl_ord_id)))
     if state is None:
         what = f"parent order {cl_ord_id} of account {account_id}"
         raise not_found(what, account_id=account_id, cl_ord_id=cl_ord_id)
-    return answer(parent_record(state), seq=daybook.history.head().seq)
+    return answer(parent_record(state), seq=seq)
 
 
 @router.get(

@@ -2,14 +2,18 @@
 
 from pydantic import Field
 
-from api.read_models.schemas import AccountAnswer, Answer, DecimalText, InstrumentAnswer, TimeText, TransferAnswer
+from api.read_models.schemas import (
+    AccountAnswer,
+    Answer,
+    DecimalText,
+    InstrumentAnswer,
+    MoneyAnswer,
+    TimeText,
+    TransferAnswer,
+    TransferredLot,
+)
 
 __all__ = ["AccountAnswer", "InstrumentAnswer", "TransferAnswer"]
-
-
-class MoneyAnswer(Answer):
-    amount: DecimalText
-    currency: str
 
 
 class RedenominationAnswer(Answer):
@@ -97,13 +101,6 @@ class ParentsAnswer(Answer):
     next: str | None = Field(description="`cursor` of the next page; null on the last")
 
 
-class MovedLotAnswer(Answer):
-    lot_id: str
-    quantity: DecimalText
-    cost: DecimalText
-    opened_at: TimeText
-
-
 class MoveAnswer(Answer):
     """What was moved at which cost, and what is held here and there."""
 
@@ -115,7 +112,7 @@ class MoveAnswer(Answer):
     to_strategy_id: str
     quantity: DecimalText
     cost: DecimalText
-    lots: list[MovedLotAnswer]
+    lots: list[TransferredLot]
     transact_time: TimeText
     quantity_left: DecimalText
     cost_left: DecimalText

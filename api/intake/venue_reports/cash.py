@@ -28,7 +28,7 @@ from domain.account import (
 from domain.errors import InvalidInput
 from domain.instrument import Instrument
 from domain.position import PositionKey, SettleFunding, Transfer, TransferReason
-from domain.values import ZERO, Money, PositionSide, Side
+from domain.values import DEFAULT_STRATEGY, ZERO, Money, PositionSide, Side
 
 Cash = SettleTransfer | ReturnTransfer | ChargeFee | BookEntry | ConvertMoney | Transfer | SettleFunding
 USDT = {"currency": "USDT"}
@@ -52,7 +52,7 @@ class InKind(CashFields):
     instrument_id: InstrumentId | None = Field(
         None, description="of coins in kind: the spot instrument whose position they become part of, with `cost`"
     )
-    strategy_id: Name = Field(MAIN, description="of the position")
+    strategy_id: Name = Field(DEFAULT_STRATEGY, description="of the position")
     cost: Number | None = Field(
         None,
         description="what the coins cost or are worth, in the instrument's settlement currency, above zero; of a"
@@ -369,7 +369,7 @@ class Funding(RequestBody):
     )
     type: Literal["funding"]
     account_id: Name
-    strategy_id: Name = MAIN
+    strategy_id: Name = DEFAULT_STRATEGY
     instrument_id: InstrumentId
     funding_id: Name
     amount: Amount
@@ -396,7 +396,7 @@ class Transferred(RequestBody):
     )  # fmt: skip
     type: Literal["transfer"]
     account_id: Name
-    strategy_id: Name = MAIN
+    strategy_id: Name = DEFAULT_STRATEGY
     instrument_id: InstrumentId
     transfer_id: Name
     side: Side = Side.BUY

@@ -6,9 +6,9 @@ from msgspec.structs import replace
 from pydantic import Field, StrictInt, model_validator
 
 from api.http.fields import ExecutionId, InstrumentId, Leg, Name, Number, Positive, RequestBody, VenueTime, unreadable
-from api.intake.venue_reports.fields import MAIN, Amount, Amounts, OrderReportFields, example
+from api.intake.venue_reports.fields import Amount, Amounts, OrderReportFields, example
 from domain.order import OrderCommissionReported, OrderFilled, OrderKey, OrderReport, adopted_id
-from domain.values import ZERO, Liquidity, Money, PositionSide, Side, TradeKind, by_currency
+from domain.values import DEFAULT_STRATEGY, ZERO, Liquidity, Money, PositionSide, Side, TradeKind, by_currency
 
 
 class Commissioned(RequestBody):
@@ -73,7 +73,7 @@ class FilledReport(OrderReportFields, _Executed):
         commission={"amount": "19.5", "currency": "USDT"}, transact_time="2026-01-02T03:04:11.250Z",
     )  # fmt: skip
     type: Literal["filled"]
-    strategy_id: Name = MAIN
+    strategy_id: Name = DEFAULT_STRATEGY
     side: Side
 
     def report(self) -> OrderReport:

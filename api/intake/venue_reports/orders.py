@@ -37,7 +37,7 @@ from domain.order import (
     TimeInForce,
     check,
 )
-from domain.values import Side
+from domain.values import DEFAULT_STRATEGY, Side
 
 NO_ID = Literal[""]
 OF_ORDER = {"account_id": MAIN, "cl_ord_id": "A-17"}
@@ -106,7 +106,7 @@ class Accepted(StateReportFields):
         "accepted", 2, order_id="V-901", instrument_id="BTCUSDT.BINANCE", side="BUY", order_qty="2", price="97500",
     )  # fmt: skip
     type: Literal["accepted"]
-    strategy_id: Name = MAIN
+    strategy_id: Name = DEFAULT_STRATEGY
     instrument_id: InstrumentId | None = None
     side: Side | None = None
     price: Number | None = Field(None, description="[44]; null for a market order")

@@ -1,6 +1,6 @@
 """Gains: lots by coin, over all instruments, and what every disposal of a coin gained in one currency."""
 
-from domain.holdings.gains.engine import AVERAGE_UNKNOWN, Flow, Gains, Match, Scope, Taken, Withdrawals
+from domain.holdings.gains.engine import AVERAGE_UNKNOWN, Flow, Gains, LotScope, Match, Taken, Withdrawals
 from domain.holdings.gains.facts import (
     Arrival,
     Departure,
@@ -57,6 +57,7 @@ __all__ = [
     "Kind",
     "Loan",
     "Lot",
+    "LotScope",
     "Match",
     "Movement",
     "Payment",
@@ -69,7 +70,6 @@ __all__ = [
     "Removed",
     "Repaid",
     "Repayment",
-    "Scope",
     "Settlement",
     "Taken",
     "What",

@@ -44,7 +44,7 @@ AVERAGE_UNKNOWN = "an average cost of {coin}: a part of it has no known cost"
 NOT_ON_RECORD = "no acquisition on record of {quantity:f} {coin}"
 
 
-class Scope(StrEnum):
+class LotScope(StrEnum):
     """Where the lots of a disposal are looked for: in its own account, or over all accounts."""
 
     ACCOUNT = "ACCOUNT"
@@ -151,7 +151,7 @@ class Gains:
     parts of lots that left the book.
     """
 
-    def __init__(self, scope: Scope, basis_of: Callable[[str], CostBasis]) -> None:
+    def __init__(self, scope: LotScope, basis_of: Callable[[str], CostBasis]) -> None:
         self._scope = scope
         self._basis_of = basis_of
         self._pools: dict[tuple[str, str], Pool] = {}
@@ -191,7 +191,7 @@ class Gains:
         return []
 
     def _place(self, what: What, coin: str) -> tuple[str, str]:
-        return ("" if self._scope is Scope.ALL else what.account_id), coin
+        return ("" if self._scope is LotScope.ALL else what.account_id), coin
 
     def _pool(self, place: tuple[str, str]) -> Pool:
         if (known := self._pools.get(place)) is None:
@@ -252,7 +252,7 @@ class Gains:
 
     def _depart(self, departed: Departed) -> None:
         what, coin = departed.what, departed.coin
-        if self._scope is Scope.ALL:
+        if self._scope is LotScope.ALL:
             return  # lots over all accounts are where they were
         flow = self._flow(self._place(what, coin))
         leaving = self._transit.setdefault((departed.route, coin), [])

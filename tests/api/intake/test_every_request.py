@@ -33,7 +33,7 @@ MADE_HERE = {RawReportKept, BreakOpened, BreakChanged, BreakAged, BreakResolved}
 def decided(monkeypatch: pytest.MonkeyPatch) -> list[type]:
     """The requests and reports that are decided, in sequence."""
     seen: list[type] = []
-    decide = ledger.decided
+    decide = ledger.carried_out
 
     def spied(work: Any, command: Any, *more: Any) -> Any:
         payload = command.payload
@@ -41,7 +41,7 @@ def decided(monkeypatch: pytest.MonkeyPatch) -> list[type]:
         return decide(work, command, *more)
 
     for module in (batch, ledger):  # of the service, and of a command beside it
-        monkeypatch.setattr(module, "decided", spied)
+        monkeypatch.setattr(module, "carried_out", spied)
     return seen
 
 

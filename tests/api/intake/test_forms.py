@@ -115,6 +115,15 @@ def test_a_form_is_done_once_and_refused_with_a_reason(desk: httpx.Client):
     assert read["trading-day?account_id=main"]["starts_at_hour"] == 8
     assert [each["instrument_id"] for each in read["conversions?account_id=main"]["items"]] == [BTC]
     assert desk.get("/v1/parents/main/none").status_code == 404
+    found = desk.get("/v1/events", params={"stream": "parentorder:main:P-1"}).json()["items"]
+    before, opened = found[0]["seq"] - 1, found[0]["seq"]
+    past = [desk.get("/v1/parents", params={"as_of": place}).json() for place in (before, opened)]
+    assert [(each["seq"], len(each["items"])) for each in past] == [(before, 0), (opened, 1)]
+    assert past[1]["items"][0]["children"] == []
+    assert desk.get("/v1/parents/main/P-1", params={"as_of": before}).status_code == 404
+    assert desk.get("/v1/parents/main/P-1", params={"as_of": opened}).json()["is_closed"] is False
+    assert desk.get("/v1/parents", params={"as_of": 10**9}).status_code == 422
+    assert desk.get("/v1/parents", params={"min_seq": 10**9}).status_code == 422
 
 
 def test_a_form_with_a_key_gets_the_first_answer_again_and_waits_where_two_are_needed(desk: httpx.Client):

@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.postgres.scopes import Scope
+from api.clock import now
 from api.daybook import Daybook
 from domain.ledger import Recorded, schema
 from tests.api.client import order
@@ -117,6 +118,7 @@ FORGERIES = {
     "more scopes": "UPDATE access.api_keys SET scopes = '{{admin,trade}}' WHERE key_id = '{key_id}'",
     "another secret": "UPDATE access.api_keys SET key_sha256 = sha256('{forged}') WHERE key_id = '{key_id}'",
     "another name": "UPDATE access.api_keys SET actor = 'ada' WHERE key_id = '{key_id}'",
+    "a further secret": "INSERT INTO access.key_secrets (key_sha256, key_id) VALUES (sha256('{forged}'), '{key_id}')",
     "no longer revoked": "UPDATE access.api_keys SET revoked_at = NULL WHERE key_id = '{key_id}'",
 }
 
@@ -125,7 +127,9 @@ def test_a_row_that_is_altered_by_sql_opens_nothing_and_is_named(daybook: Dayboo
     presented = {name: daybook.keys.issue("bot", [Scope.TRADE]) for name in FORGERIES}
     presented["inserted"] = "dbk_0123456789ab_forged"
     presented["another secret"] = f"dbk_{presented['another secret'].split('_')[1]}_forged"
+    presented["a further secret"] = f"dbk_{presented['a further secret'].split('_')[1]}_forged"
     ids = {name: key.split("_")[1] for name, key in presented.items()}
+    daybook.keys.rotated(ids["a further secret"], overlap_seconds=60, now=now())
     daybook.keys.revoke(ids["no longer revoked"])
     daybook.seal()
     assert parsed(run("verify", "--json"))["api_keys"]["wrong"] == []
@@ -137,8 +141,9 @@ def test_a_row_that_is_altered_by_sql_opens_nothing_and_is_named(daybook: Dayboo
     wrong = {each["key_id"]: each["reason"] for each in json.loads(found.stdout)["api_keys"]["wrong"]}
     assert (found.returncode, wrong.keys()) == (1, set(ids.values()))
     assert "not on record" in wrong[ids["inserted"]] and "admin" in wrong[ids["more scopes"]]
+    assert wrong[ids["a further secret"]] == "it has a secret that no event of the log has; it opens nothing"
     refused = run("verify").stderr
-    assert "API keys wrong: 5 of 6" in refused and "daybook keys revoke" in refused
+    assert "API keys wrong: 6 of 7" in refused and "daybook keys revoke" in refused
     for key_id in ids.values():
         assert run("keys", "revoke", key_id, "--reason", "forged").returncode == 0
     assert run("verify").returncode == 0, "that it was there is on record"

@@ -1,5 +1,6 @@
 """Two services over one database: which of them is ready for writers, and whom the other names."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -7,8 +8,10 @@ import pytest
 
 from adapters.postgres import embedded
 from adapters.writer import leadership
+from api.clock import now
 from tests.api.client import open_book, order
 from tests.api.operations.serving import Service, served
+from tests.waiting import until as wait
 
 pytestmark = pytest.mark.slow
 
@@ -59,3 +62,42 @@ def test_a_leader_on_record_that_does_not_hold_the_lock_is_not_named(database_ur
         with psycopg.connect(database_url, autocommit=True) as other:
             other.execute(leadership.ENTER.encode(), ["http://other.example (process 2 on other)"])
             assert leadership.present(database_url) is None, "another session than the holder's is on record"
+
+
+ORDERS = 80  # of each account
+COUNTED = """
+SELECT originator_id, count(*) FROM ledger.events WHERE topic = 'OrderCancelRequested' GROUP BY originator_id
+"""
+
+
+def test_policies_go_on_in_the_next_leader_when_theirs_is_killed_and_nothing_is_done_twice(home: Path) -> None:
+    database = embedded.start(home, durable=False)
+    with served(home, database) as first, served(home, database) as second, psycopg.connect(
+        database, autocommit=True
+    ) as connection:  # fmt: skip
+        is_ready_to_write(first)
+        open_book(first.client)
+        assert first.client.post("/v1/accounts", json={"account_id": "other", "base_currency": "USDT"}).is_success
+        for number in range(ORDERS):
+            halted = order(f"H-{number}", account_id="other")
+            assert first.client.post("/v1/orders", json=halted).status_code == 201
+        begin = now() + timedelta(seconds=4)
+        for number in range(ORDERS):
+            until = (begin + timedelta(milliseconds=25 * number)).isoformat()
+            dated = order(f"E-{number}", time_in_force="GTD", expire_time=until)
+            assert first.client.post("/v1/orders", json=dated).status_code == 201
+
+        def requested() -> dict[str, int]:
+            return dict(connection.execute(COUNTED).fetchall())
+
+        second.until_ready()
+        wait(lambda: len(requested()) > ORDERS // 8)
+        halt = {"account_id": "other", "mode": "HALT", "reason": "test"}
+        assert first.client.post("/v1/kill-switches", json=halt).is_success
+        first.process.kill()
+        at_kill = len(requested())
+        wait(lambda: len(requested()) == 2 * ORDERS)
+        assert ORDERS // 8 < at_kill < 2 * ORDERS, "it was killed in the middle"
+        second.until_ready()
+        assert set(requested().values()) == {1}, "each order was requested to be canceled once"
+        assert second.client.get("/ready/write").status_code == 200

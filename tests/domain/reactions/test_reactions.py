@@ -18,6 +18,7 @@ from domain.order import (
     Changes,
     OrderAccepted,
     OrderCanceled,
+    OrderCancelRejected,
     OrderFilled,
     OrderKey,
     OrderReplaced,
@@ -318,6 +319,50 @@ def test_a_replaced_date_is_the_one_that_counts():
     desk.now = until
     assert desk.follow() == []
     desk.now = later
+    assert canceled(desk.follow()) == ["A"]
+
+
+def rejected(cl_ord_id, at):
+    return OrderCancelRejected(OrderKey("main", cl_ord_id), "venue is down", at)
+
+
+def test_a_cancel_that_its_venue_rejects_is_requested_again_ever_later_under_another_id():
+    until = T0 + timedelta(hours=1)
+    desk = Desk()
+    desk.request(submit("A", until=until))
+    desk.now = until
+    ids = {reaction.request_id for reaction in desk.follow()}
+    for minutes in (1, 2, 4, 8, 16, 32, 64, 64):
+        desk.reported(rejected("A", desk.now))
+        desk.now += timedelta(minutes=minutes, seconds=-1)
+        assert desk.follow() == [], "not before its time"
+        desk.now += timedelta(seconds=1)
+        (reaction,) = desk.follow()
+        assert reaction.request_id not in ids, "an id is not used again"
+        ids.add(reaction.request_id)
+    desk.now += timedelta(days=1)
+    assert desk.follow() == [], "a request that is not answered stands"
+    desk.reported(rejected("A", desk.now), OrderCanceled(OrderKey("main", "A"), "at last", desk.now))
+    desk.now += timedelta(days=1)
+    assert (desk.follow(), desk.refusals) == ([], [])
+
+
+def test_an_order_whose_cancel_was_rejected_before_its_date_is_canceled_at_its_date():
+    until = T0 + timedelta(hours=1)
+    desk = Desk()
+    desk.request(submit("A", until=until), CancelOrder(OrderKey("main", "A"), "user", T0))
+    desk.reported(rejected("A", T0))
+    assert desk.follow() == []
+    desk.now = until
+    assert canceled(desk.follow()) == ["A"]
+
+
+def test_a_setting_that_is_set_again_forgets_no_date_that_has_passed():
+    until = T0 + timedelta(hours=1)
+    desk = Desk()
+    desk.request(submit("A", until=until))
+    desk.now = until
+    desk.request(set_policy(Policy.EXPIRY, account="main"))
     assert canceled(desk.follow()) == ["A"]
 
 

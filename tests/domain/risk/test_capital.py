@@ -8,6 +8,7 @@ import pytest
 from domain import risk
 from domain.account import EntryKind
 from domain.errors import RequestRefused
+from domain.ledger import scan
 from domain.position import PositionKey, Transfer
 from domain.risk import (
     FIRM,
@@ -190,8 +191,10 @@ def test_the_rise_of_a_coin_is_no_fall_once_a_capital_is_stated():
     book.order("1")
     book.arrive(BTC, "100")
     book.arrive(BTC, "200")
+    before = book.log.head().seq
     book.request(StateCapital("main", usd("400"), book.at))
-    (assessed,) = book.arrive(BTC, "199")
+    assert book.arrive(BTC, "199") == [], "it was assessed when it was stated"
+    _, assessed, *_ = (each.recorded.event for each in scan(book.log, after=before))
     assert (type(assessed), assessed.basis, assessed.high) == (EquityAssessed, CapitalBasis.STATED, D(0))
     assert book.order("1", "199").judged[0].asked == D(0)
     book.follows()

@@ -22,7 +22,7 @@ from domain.account import (
     ReturnTransfer,
     SettleTransfer,
 )
-from domain.holdings.gains import Scope, Withdrawals
+from domain.holdings.gains import LotScope, Withdrawals
 from domain.instrument import Contract, Kind
 from domain.position import AssignLots, MovePosition, PositionKey, SettleFunding, Transfer, TransferReason
 from domain.values import ZERO, Mark, Money, Side
@@ -59,7 +59,7 @@ def marked(prices=PRICES, age=timedelta(seconds=1)):
 
 
 def gains_of(
-    desk, *, scope=Scope.ACCOUNT, basis=CostBasis.FIFO, currency="USDT", look_up=None, zone=UTC, account_id=None,
+    desk, *, scope=LotScope.ACCOUNT, basis=CostBasis.FIFO, currency="USDT", look_up=None, zone=UTC, account_id=None,
     occurred_by=None, withdrawals=Withdrawals.REMOVED, policy=FeePolicy.CAPITALISED, pairs=PAIRS, year=None,
 ):  # fmt: skip
     source = as_of(desk.log)
@@ -157,7 +157,7 @@ def test_over_all_accounts_a_sale_uses_the_lots_of_any_and_alone_its_own():
     other = fill("H1", Side.BUY, "1", "50", -5, account_id="hedge")
     desk = book(other, *BOUGHT, fill("E3", Side.SELL, "1", "300", 3))
     assert shown(gains_of(desk), "lot_id", "gain") == [("E1", 200)]
-    assert shown(gains_of(desk, scope=Scope.ALL), "lot_id", "gain") == [("H1", 250)]
+    assert shown(gains_of(desk, scope=LotScope.ALL), "lot_id", "gain") == [("H1", 250)]
 
 
 def test_a_withdrawal_takes_its_lots_out_or_disposes_of_them_as_requested():
@@ -320,7 +320,7 @@ fills = st.lists(
 
 
 @settings(max_examples=25)
-@given(fills, st.sampled_from(CostBasis), st.sampled_from(Scope), st.integers(0, 99))
+@given(fills, st.sampled_from(CostBasis), st.sampled_from(LotScope), st.integers(0, 99))
 def test_any_order_of_arrival_gives_the_same_gains(steps, basis, scope, seed):
     reports = [
         fill(

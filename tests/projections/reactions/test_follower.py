@@ -25,6 +25,7 @@ STEPS = st.lists(
     max_size=12,
 )
 CRASHES = st.lists(st.sampled_from(("none", "before", "after", "unsaved")), min_size=1, max_size=30)
+VERSION = expiry.PROCESS.version
 
 
 class Crash(BaseException):
@@ -174,16 +175,16 @@ def dated(until: datetime) -> list[Logged]:
 
 def test_another_version_folds_the_log_again_and_sends_nothing_that_was_due_before() -> None:
     log, sent = dated(T0 + timedelta(minutes=1)), list[Reaction]()
-    older = follower_of(expiry.PROCESS, Place(1, since=0, seq=0, saves=0), sent)
+    older = follower_of(expiry.PROCESS, Place(VERSION, since=0, seq=0, saves=0), sent)
     older.read(log, log[-1].seq)
-    newer = follower_of(expiry.PROCESS._replace(version=2), older.to_save(), sent)
-    assert (newer.seq, newer.place.since, newer.place.version) == (0, log[-1].seq, 2)
+    newer = follower_of(expiry.PROCESS._replace(version=VERSION + 1), older.to_save(), sent)
+    assert (newer.seq, newer.place.since, newer.place.version) == (0, log[-1].seq, VERSION + 1)
     newer.read(log, log[-1].seq)
     assert newer.state == older.state and sent == []
     newer.fire(T0 + timedelta(minutes=1))
     assert len(sent) == 1
 
-    late = follower_of(expiry.PROCESS._replace(version=3), newer.to_save(), sent)
+    late = follower_of(expiry.PROCESS._replace(version=VERSION + 2), newer.to_save(), sent)
     late.since_at = T0 + timedelta(minutes=2)
     late.read(log, log[-1].seq)
     late.fire(LATER)
@@ -192,7 +193,7 @@ def test_another_version_folds_the_log_again_and_sends_nothing_that_was_due_befo
 
 def test_a_state_that_cannot_be_read_is_folded_again() -> None:
     log, sent = dated(T0 + timedelta(minutes=1)), list[Reaction]()
-    place = Place(1, since=0, seq=log[-1].seq, saves=3, state=b"\x00 no state")
+    place = Place(VERSION, since=0, seq=log[-1].seq, saves=3, state=b"\x00 no state")
     follower = follower_of(expiry.PROCESS, place, sent)
     assert follower.seq == 0
     follower.read(log, log[-1].seq)
@@ -201,13 +202,13 @@ def test_a_state_that_cannot_be_read_is_folded_again() -> None:
 
 
 def test_the_state_of_a_newer_daybook_is_left_alone() -> None:
-    follower = follower_of(expiry.PROCESS, Place(2, since=0, seq=5, saves=1), [])
+    follower = follower_of(expiry.PROCESS, Place(VERSION + 1, since=0, seq=5, saves=1), [])
     assert not follower.is_running and not follower.is_moved
-    assert follower.error == "its state is of version 2, this Daybook's of 1"
+    assert follower.error == f"its state is of version {VERSION + 1}, this Daybook's of {VERSION}"
 
 
 def test_an_event_of_no_interest_moves_the_place_and_nothing_else() -> None:
-    follower = follower_of(expiry.PROCESS, Place(1, since=0, seq=0, saves=0), [])
+    follower = follower_of(expiry.PROCESS, Place(VERSION, since=0, seq=0, saves=0), [])
     before = follower.state
     ledger = Ledger(log := MemoryLog(), lambda: T0)
     opened(ledger)

@@ -41,10 +41,11 @@ def test_working_orders_of_a_selection_are_canceled_once(desk: httpx.Client, run
     first = desk.post("/v1/orders/cancel-all", json=body, headers=key)
     assert first.status_code == 201
     assert (first.json()["requested"], first.json()["pending"]) == (1, 3), "E-1; E-2 is closed"
-    assert desk.post("/v1/orders", json=order("B-3")).status_code == 201
+    later = desk.post("/v1/orders", json=order("B-3"))
+    assert later.status_code == 201
     again = desk.post("/v1/orders/cancel-all", json=body, headers=key)
     assert again.json() == first.json() and again.status_code == 201
-    newest = desk.get("/v1/orders/main/B-3", params={"min_seq": again.headers["Daybook-Seq"]}).json()
+    newest = desk.get("/v1/orders/main/B-3", params={"min_seq": later.headers["Daybook-Seq"]}).json()
     assert newest["status"] == "PENDING_NEW"
     assert desk.post("/v1/orders/cancel-all", json={"account_id": "main"}, headers=key).status_code == 422
 

@@ -20,13 +20,13 @@ from domain.holdings.gains import (
     Exchange,
     Gains,
     Kind,
+    LotScope,
     Payment,
     Rate,
     Receipt,
     Redenominated,
     Removed,
     Repaid,
-    Scope,
     Settlement,
     What,
     Worth,
@@ -61,7 +61,7 @@ def sold(reference, quantity, proceeds, days=1, lot_ids=(), **more):
     return Disposed(what(reference, days, kind=Kind.SALE, **more), "ETH", D(quantity), eur(proceeds), lot_ids)
 
 
-def matched(*movements, basis=CostBasis.FIFO, scope=Scope.ACCOUNT):
+def matched(*movements, basis=CostBasis.FIFO, scope=LotScope.ACCOUNT):
     gains = Gains(scope, lambda _: basis)
     return gains, [match for movement in movements for match in gains.apply(movement)]
 
@@ -99,7 +99,7 @@ def movements(steps, is_valued):
                 yield Redenominated(about, coin, "SOL2", D(10))
 
 
-@given(st.lists(acts, max_size=30), st.sampled_from(CostBasis), st.sampled_from(Scope), st.booleans())
+@given(st.lists(acts, max_size=30), st.sampled_from(CostBasis), st.sampled_from(LotScope), st.booleans())
 def test_what_came_in_is_what_went_out_and_what_is_left(steps, basis, scope, is_valued):
     gains, matches = matched(*movements(steps, is_valued), basis=basis, scope=scope)
     left, cost = defaultdict(D), defaultdict(D)
@@ -118,7 +118,7 @@ def test_what_came_in_is_what_went_out_and_what_is_left(steps, basis, scope, is_
     assert sum((match.quantity for match in matches if match.lot is None), ZERO) <= in_all
 
 
-@given(st.lists(acts, max_size=30), st.sampled_from(CostBasis), st.sampled_from(Scope))
+@given(st.lists(acts, max_size=30), st.sampled_from(CostBasis), st.sampled_from(LotScope))
 def test_the_parts_of_a_disposal_sum_to_its_proceeds_and_no_lot_is_later(steps, basis, scope):
     _, matches = matched(*movements(steps, True), basis=basis, scope=scope)
     proceeds, of = defaultdict(D), {}
@@ -127,7 +127,7 @@ def test_the_parts_of_a_disposal_sum_to_its_proceeds_and_no_lot_is_later(steps, 
         proceeds[key] += match.proceeds
         of[key] = match.disposed
         assert match.lot is None or match.lot.what.at <= match.disposed.what.at
-        if scope is Scope.ACCOUNT and match.lot is not None and match.lot.acquired_at is not None:
+        if scope is LotScope.ACCOUNT and match.lot is not None and match.lot.acquired_at is not None:
             assert match.gain is not None
     single = {key: total for key, total in proceeds.items() if list(of).count(key) == 1}
     assert all(total % key[2] == 0 for key, total in single.items() if key[2])
@@ -183,7 +183,7 @@ def test_the_day_of_the_boundary_is_long(hours, is_long):
 def test_lots_of_another_account_are_used_only_over_all_accounts():
     steps = (bought("1", 1, 100, account_id="b"), bought("2", 1, 200, 1), sold("S", 1, 300, 2))
     assert shown(matched(*steps)[1]) == [("2", 1, 200, 100)]
-    assert shown(matched(*steps, scope=Scope.ALL)[1]) == [("1", 1, 100, 200)]
+    assert shown(matched(*steps, scope=LotScope.ALL)[1]) == [("1", 1, 100, 200)]
 
 
 def test_a_transfer_between_accounts_carries_cost_and_date_and_gains_nothing():

@@ -14,7 +14,7 @@ from domain.holdings.gains import (
     Disposed,
     Gains,
     Kind,
-    Scope,
+    LotScope,
     What,
     Worth,
     exact_rate,
@@ -23,7 +23,7 @@ from domain.values import ZERO, rounded
 from tests import oracles
 
 pytestmark = pytest.mark.oracle
-SCOPES = {"global": Scope.ALL, "per_account": Scope.ACCOUNT}
+SCOPES = {"global": LotScope.ALL, "per_account": LotScope.ACCOUNT}
 NO_PRICE = "no price"
 
 

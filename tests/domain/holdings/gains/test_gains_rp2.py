@@ -15,7 +15,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from domain.account import CostBasis
-from domain.holdings.gains import Acquired, Arrived, Departed, Disposed, Gains, Kind, Scope, What, Worth, exact_rate
+from domain.holdings.gains import Acquired, Arrived, Departed, Disposed, Gains, Kind, LotScope, What, Worth, exact_rate
 from domain.values import ZERO, rounded
 from tests.projections.gains.test_gains_oracle_books import Book
 
@@ -95,7 +95,7 @@ def book(steps):
 
 
 def ours(lines, method):
-    gains, found = Gains(Scope.ALL, lambda _: CostBasis(method)), []
+    gains, found = Gains(LotScope.ALL, lambda _: CostBasis(method)), []
     for line in lines:
         reference = str(line.row)
 
