@@ -10,9 +10,7 @@ currency. What is staked stays where it is.
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NotRequired, TypedDict, cast
-
-import sqlalchemy as sa
+from typing import TypedDict, cast
 
 from domain.account import EntryBooked, EntryKind, FeeCharged, TransferReturned, TransferSettled
 from domain.ledger import Logged
@@ -37,6 +35,7 @@ from projections.storage.tables import (
     table,
 )
 
+SLOTS_MAX = 2**40  # beyond every half hour
 FEE_PLACE = 2  # of a conversion's entries
 SUMS = ("external", "income", "fees", "converted", "borrowed")
 _SUM_OF = {EntryKind.CONVERSION: "converted", EntryKind.LOAN: "borrowed"}
@@ -49,6 +48,7 @@ cash = table(
     key("slot", WHOLE),
     *(fact(name, NUMBER) for name in SUMS),
 )
+totals = table("capital", "totals", key("account_id"), key("currency"), *(fact(name, NUMBER) for name in SUMS))
 moved = table(
     "capital",
     "moved",
@@ -71,7 +71,7 @@ class CashFlowRow(TypedDict):
     fees: Decimal
     converted: Decimal
     borrowed: Decimal
-    seq: NotRequired[int]  # not of sums over half hours
+    seq: int
 
 
 class QuantityFlowRow(PositionColumns, ContractColumns):
@@ -90,6 +90,9 @@ def _add(rows: Rows, logged: Logged, place: tuple[str, str, datetime], added: tu
     known = rows.get(cash, account_id, currency, slot)
     row: Row = known or {"account_id": account_id, "currency": currency, "slot": slot, **dict.fromkeys(SUMS, ZERO)}
     rows.put(cash, row | {name: exact(row[name] + amount), "seq": logged.seq})
+    in_all = rows.get(totals, account_id, currency)
+    row = in_all or {"account_id": account_id, "currency": currency, **dict.fromkeys(SUMS, ZERO)}
+    rows.put(totals, row | {name: exact(row[name] + amount), "seq": logged.seq})
 
 
 def _transferred(rows: Rows, logged: Logged, event: TransferSettled | TransferReturned) -> None:
@@ -131,8 +134,8 @@ def _moved(rows: Rows, logged: Logged, event: PositionTransferred) -> None:
 
 PROJECTION = Projection(
     "capital",
-    2,
-    (cash, moved),
+    3,
+    (cash, totals, moved),
     {
         TransferSettled: _transferred,
         TransferReturned: _transferred,
@@ -146,16 +149,23 @@ PROJECTION = Projection(
 def cash_of(source: Source, account_id: str | None = None, first: int = 0) -> list[CashFlowRow]:
     """Return the cash flows of one account or of all, by account, currency and half hour (`slot`).
 
-    All flows before the half hour `first` are summed in one row, of the half hour before it.
+    All flows before the half hour `first` are summed in one row, of the half hour before it: what there is in all less
+    what followed, so that it does not matter how many there were. From SLOTS_MAX on it is what there is in all.
     """
-    if not isinstance(source, sa.Connection):
-        return cast(list[CashFlowRow], fetch(source, cash, where={"account_id": account_id}))
-    owned = [] if account_id is None else [cash.c.account_id == account_id]
-    slot = sa.func.greatest(cash.c.slot, first - 1).label("slot")
-    place = (cash.c.account_id, cash.c.currency, slot)
-    query = sa.select(*place, *(sa.func.sum(cash.c[name]).label(name) for name in SUMS)).where(*owned)
-    grouped = query.group_by(*(sa.literal_column(str(number)) for number in range(1, len(place) + 1)))
-    return cast(list[CashFlowRow], [dict(row) for row in source.execute(grouped).mappings()])
+    where = {"account_id": account_id}
+    if not first:
+        return cast(list[CashFlowRow], fetch(source, cash, where=where))
+    since = fetch(source, cash, where=where, at_least={"slot": first}) if first < SLOTS_MAX else []
+    by_place: dict[tuple[str, str], list[Row]] = {}
+    for row in since:
+        by_place.setdefault((row["account_id"], row["currency"]), []).append(row)
+    before = []
+    for total in fetch(source, totals, where=where):
+        later = by_place.get((total["account_id"], total["currency"]), [])
+        sums = {name: exact(total[name] - sum((row[name] for row in later), ZERO)) for name in SUMS}
+        if any(sums.values()):
+            before.append(total | sums | {"slot": first - 1})
+    return cast(list[CashFlowRow], [*before, *since])
 
 
 def moved_of(source: Source, account_id: str | None = None) -> list[QuantityFlowRow]:
