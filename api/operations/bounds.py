@@ -37,6 +37,7 @@ from domain.order import Order, OrderKey
 from projections.models.log_index import stream_parts
 
 ACCOUNT, STRATEGY, DEFAULT_STRATEGY = "account_id", "strategy_id", "main"
+LIQUIDATED = ("liquidated", "liquidation")  # of any strategy, where a report names none
 OF_NO_ACCOUNT = {
     "list_instruments", "read_instrument", "latest_checkpoint", "latest_note", "list_checkpoints",
     "prove_consistency", "list_seal_keys", "prove_mark",
@@ -266,6 +267,8 @@ class _Check:
         cl_ord_id = self._path.get("cl_ord_id") or element.get("cl_ord_id")
         is_known = cl_ord_id is not None and self._check_strategy_of(account_id, _normal(str(cl_ord_id)))
         if not named and self._operation.name in OF_WHOLE_ACCOUNT:
+            raise self._beyond(f"name one of them as {STRATEGY}")
+        if not named and element.get("type") in LIQUIDATED:
             raise self._beyond(f"name one of them as {STRATEGY}")
         if not named and (not is_known or element.get("type") in ("filled", "funding")):
             self._check_strategy(DEFAULT_STRATEGY)  # the one that is meant where none is named

@@ -155,10 +155,10 @@ _REPORTS = (
     Report(
         "pnl",
         "PnL",
-        "Show the PnL of positions: realized, and unrealized at the newest or given marks.",
-        models=("positions", "references"),
+        "Show the PnL of positions: realized, and unrealized at the newest or given marks; and what cash earned.",
+        models=("positions", "references", "capital"),
         parameters=(*WHICH, *COST, "mark", *AS_OCCURRED),
-        parts=(Part("items", "PnL", WHICH, True), Part("totals", "Total", ("settle",), True)),
+        parts=(Part("items", "PnL", (*WHICH, "settle"), True), Part("totals", "Total", ("settle",), True)),
         is_valued=True,
     ),
     Report(

@@ -21,6 +21,7 @@ from api.encoding import decimal_text, time_text
 from api.http.auth import needs as needs_key
 from api.http.dependencies import SEQ_HEADER, FileResponse, OpenDaybook, documented
 from api.http.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Place, RequestBody
+from api.http.methods import negotiated
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
 from api.parameters import NOW_WORD, Format, Moment, given_mark, moment_of
@@ -188,15 +189,14 @@ def _text_of(moment: Moment) -> str:
 
 
 def _form(accepted: str, requested: str | None, report: Report) -> Format:
-    """Return the requested format, or the first one accepted that the report has. Raises InvalidInput."""
+    """Return the requested format, or the one of the report that `Accept` prefers. Raises InvalidInput, Problem."""
     forms = formats_over_http(report)
     if requested is not None:
         if Format(requested) not in forms:
             raise InvalidInput("format", requested, f"a format of this report: {', '.join(forms)}")
         return Format(requested)
     by_type = {MEDIA_TYPES[form].partition(";")[0]: form for form in reversed(forms)}
-    ranges = [part.partition(";")[0].strip() for part in accepted.split(",")]
-    return next((by_type[one] for one in ranges if one in by_type), forms[0])
+    return by_type[negotiated(accepted, [MEDIA_TYPES[form].partition(";")[0] for form in forms])]
 
 
 def _documented() -> dict[int | str, dict[str, Any]]:

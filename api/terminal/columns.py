@@ -14,15 +14,18 @@ POSITIONS = (
     Column("cost_basis", "Basis", rank=5),
 )  # fmt: skip
 PNL = (
-    *WHOSE, INSTRUMENT, LEG, Column("quantity", "Quantity", Kind.NUMBER, 1), Column("mark", "Mark", Kind.NUMBER, 1),
+    *WHOSE, INSTRUMENT, LEG, Column("kind", "Kind", rank=8), Column("quantity", "Quantity", Kind.NUMBER, 1),
+    Column("mark", "Mark", Kind.NUMBER, 1),
     Column("realized", "Realized", Kind.PNL), Column("unrealized", "Unrealized", Kind.PNL),
-    Column("funding", "Funding", Kind.PNL, 9), Column("fees_settle", "Fees", Kind.NUMBER),
+    Column("funding", "Funding", Kind.PNL, 9), Column("income", "Income", Kind.PNL, 9),
+    Column("fees_settle", "Fees", Kind.NUMBER),
     Column("fee_cost", "Fee cost", Kind.NUMBER, 9), Column("other_fees", "Other fees", rank=9),
     Column("net", "Net", Kind.PNL), Column("settle", "Ccy"),
 )  # fmt: skip
 PNL_TOTALS = (
     Column("settle", "Ccy"), Column("realized", "Realized", Kind.PNL), Column("unrealized", "Unrealized", Kind.PNL),
-    Column("funding", "Funding", Kind.PNL, 9), Column("fees_settle", "Fees", Kind.NUMBER),
+    Column("funding", "Funding", Kind.PNL, 9), Column("income", "Income", Kind.PNL, 9),
+    Column("fees_settle", "Fees", Kind.NUMBER),
     Column("fee_cost", "Fee cost", Kind.NUMBER, 9), Column("net", "Net", Kind.PNL),
     Column("fees_converted", "Other fees", Kind.NUMBER, 8), Column("left_out", "Not in net, no rate", rank=1),
 )  # fmt: skip

@@ -36,6 +36,7 @@ from projections.storage.tables import (
 )
 
 SLOTS_MAX = 2**40  # beyond every half hour
+CASH = "CASH"  # the kind of rows of cash among those of positions
 FEE_PLACE = 2  # of a conversion's entries
 SUMS = ("external", "income", "fees", "converted", "borrowed")
 _SUM_OF = {EntryKind.CONVERSION: "converted", EntryKind.LOAN: "borrowed"}

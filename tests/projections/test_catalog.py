@@ -12,6 +12,7 @@ TAKEN = {
     "InstrumentListed": "references",
     "InstrumentAmended": "references",
     "InstrumentDelisted": "",
+    "InstrumentRedenominated": "",
     # accounts: conventions travel with what was booked by them; balances and journal need an account's venue
     "AccountOpened": "balances journal references coins",
     "AccountClosed": "",
@@ -65,6 +66,7 @@ TAKEN = {
     "TradeReversed": "executions positions lots balances journal daily",
     "PositionTransferred": "executions positions lots balances journal daily capital",
     "FundingSettled": "positions balances journal daily coins",
+    "ContractDelivered": "",  # the trades beside it are booked
     "LotsAssigned": "executions",  # what it moves is in the PositionRestated behind it
     "PositionRestated": "executions positions lots balances journal daily",
     "PositionBroken": "breaks",

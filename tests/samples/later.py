@@ -11,6 +11,7 @@ from domain.ledger import Recorded, schema
 from domain.values import Money, PositionSide
 
 VALUES = {
+    "is_corrected": True,
     "position_side": PositionSide.LONG,
     "transferred": D("48750.125"),
     "further_commissions": (Money(D("0.001"), "BNB"),),
