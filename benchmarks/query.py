@@ -20,12 +20,23 @@ from decimal import Decimal as D
 from typing import Any, NamedTuple
 
 from api.analytics.closing_marks import Valuing
-from api.analytics.service import DAILY_MODELS, EQUITY_MODELS, RISK_MODELS, Span, daily_pnl, equity_curve, risk_report
+from api.analytics.service import (
+    DAILY_MODELS,
+    EQUITY_MODELS,
+    RISK_MODELS,
+    Span,
+    daily_pnl,
+    equity_curve,
+    equity_reconciliation,
+    risk_report,
+)
 from api.daybook import Daybook
 from api.explain.balances import EntryPage, Of
 from api.explain.balances import explained as explained_balance
 from api.explain.positions import Cell, Page, explained
 from api.parameters import Moment, Where
+from api.read_models.limit_usage import MODELS as LIMIT_MODELS
+from api.read_models.limit_usage import usage
 from api.read_models.snapshot import Reading, marks_at, reading
 from api.read_models.views import HELD, PRICED, exposure_of, pnl_of, pnl_totals, positions_of
 from api.settings import Settings
@@ -161,6 +172,11 @@ def queries(book: Daybook) -> list[Query]:
          lambda at: equity_curve(book, at, "A1", SPAN, valuing=VALUING, currency="USDT", capital=ZERO)),
         ("leverage", RISK_MODELS,
          lambda at: risk_report(book, at, Where("A1"), ("asset",), valuing=VALUING, currency="USDT", capital=ZERO)),
+        ("leverage of all accounts", RISK_MODELS,
+         lambda at: risk_report(book, at, Where(), ("asset",), valuing=VALUING, currency="USDT", capital=ZERO)),
+        ("usage of limits", LIMIT_MODELS, lambda at: usage(book, at, "A1")),
+        ("reconciliation", EQUITY_MODELS,
+         lambda at: equity_reconciliation(book, at, "A1", SPAN, valuing=VALUING, currency="USDT")),
         ("explain realized", ("positions", "lots"),
          lambda at: explained(book, at, one, Cell("pnl", "realized"), marks={}, page=Page(PAGE))),
         ("explain a balance", ("balances", "journal"),

@@ -3,7 +3,7 @@
 Only pairs that can be part of a path between the currencies in use are looked up, and only those that have a mark.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
@@ -83,11 +83,10 @@ def closings_of(
     ]
 
 
-def present_closing(daybook: Daybook, at: Reading, rows: Sequence[AnyRow], valuing: Valuing) -> Closing:
-    """Return the closing at the present moment of a reading, for rows of positions."""
+def present_closing(at: Reading, rows: Sequence[AnyRow], valuing: Valuing, marks: Mapping[str, Mark]) -> Closing:
+    """Return the closing at the present moment of a reading, for rows of positions, by its marks."""
     moment = moment_of(at)
     accounts = sorted({row["account_id"] for row in rows})
-    marks = marks_at(daybook, at, valuing.given)
     pairs = reference_data.pairs(at.source, accounts)
     return closing(moment, marks, pairs, valuing.mark_age_max, equals=valuing.equals, own=own_pairs(rows))
 
@@ -117,12 +116,14 @@ def up_to_now(at: Reading) -> Days:
     return Days(MIDNIGHT, (), (MIDNIGHT.at(MIDNIGHT.day_of(moment_of(at)) + timedelta(days=1)),))
 
 
-def currency_of(at: Reading, account_id: str | None, requested: str | None) -> str:
+def currency_of(
+    at: Reading, account_id: str | None, requested: str | None, *, known_bases: Mapping[str, str] | None = None
+) -> str:
     """Return the currency of equity: the one requested, else the base currency that the accounts share.
 
-    Raises InvalidInput if they share none.
+    `known_bases` are those of all accounts, where they are known. Raises InvalidInput if they share none.
     """
-    bases = reference_data.base_currencies(at.source)
+    bases = reference_data.base_currencies(at.source) if known_bases is None else known_bases
     if account_id is not None and account_id not in bases:
         raise InvalidInput("account_id", account_id, "an account on record")
     chosen = set(bases.values()) if account_id is None else {bases[account_id]}

@@ -21,7 +21,7 @@ from api.analytics.closing_marks import (
 from api.daybook import Daybook
 from api.parameters import Where
 from api.read_models import limit_usage, views
-from api.read_models.snapshot import Reading
+from api.read_models.snapshot import Reading, marks_at
 from domain.errors import InvalidInput
 from domain.values import divide
 from projections.analytics import daily_pnl as daily
@@ -261,12 +261,14 @@ def risk_report(
     capital: Decimal,
 ) -> Row:  # fmt: skip
     """Return exposure by the cuts requested, leverage, concentration, and every limit with its headroom."""
-    currency = currency_of(at, where.account_id, currency)
+    bases = reference_data.base_currencies(at.source)
+    currency = currency_of(at, where.account_id, currency, known_bases=bases)
     inputs = equity_inputs(at, up_to_now(at), where.account_id)
     held = positions.positions(at.source, **where._asdict())
-    close = present_closing(daybook, at, [*held, *inputs.sums], valuing)
-    cash = views.cash_of(at, where)
-    sized = exposure.holdings(held, cash, close, currency, bases=reference_data.base_currencies(at.source))
+    marks = marks_at(daybook, at, valuing.given)
+    close = present_closing(at, [*held, *inputs.sums], valuing, marks)
+    cash = views.cash_of(at, where, inputs.cash)
+    sized = exposure.holdings(held, cash, close, currency, bases=bases)
     (valued,) = equity.valued_at_closes(inputs, up_to_now(at), [close], currency)
     worth = None if valued.equity is None else valued.equity + capital
     cuts: Sequence[AnyRow] = exposure.cut(sized, ())
@@ -282,5 +284,5 @@ def risk_report(
         "lacking": [*valued.lacking],
         "positions": sized,
         "exposure": exposure.cut(sized, by),
-        "limits": limit_usage.usage(daybook, at, where.account_id),
+        "limits": limit_usage.usage(daybook, at, where.account_id, marks=None if valuing.given else marks),
     }

@@ -8,7 +8,7 @@ The limit of BUYING_POWER is a leverage. Its usage is of each currency what orde
 its headroom what is left there, and together they are the balance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal, DecimalException
 from functools import partial
@@ -73,12 +73,12 @@ class CapitalRow(TypedDict):
 
 def usage(
     daybook: Daybook, at: Reading, account_id: str | None = None, *, strategy_id: str | None = None,
-    instrument_id: str | None = None,
+    instrument_id: str | None = None, marks: Mapping[str, Mark] | None = None,
 ) -> list[HeadroomRow]:  # fmt: skip
     """Return every limit, active, in shadow and draft, of one account or of all and the firm, with usage and headroom.
 
     A limit on each instrument or asset has a row for each in use. Of a strategy or instrument only the limits on it,
-    and those on any.
+    and those on any. `marks` are those of the reading, where they are known.
     """
     wanted = {"strategy_id": strategy_id, "instrument_id": instrument_id}
     rows: Sequence[AnyRow] = [
@@ -87,9 +87,9 @@ def usage(
         if all(name is None or row[column] in (None, name) for column, name in wanted.items())  # type: ignore[literal-required]
     ]
     if at.recorded_at is None and rows:
-        marks = tuple(marks_at(daybook, at, {}).values())
+        seen = tuple((marks_at(daybook, at, {}) if marks is None else marks).values())
         states = StatesAt(daybook, at.seq)
-        rows = [used for row in rows for used in _measured(states, row, marks, at.known_at or now())]
+        rows = [used for row in rows for used in _measured(states, row, seen, at.known_at or now())]
     return [with_headroom(row) for row in rows]
 
 

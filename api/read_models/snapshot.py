@@ -116,6 +116,7 @@ def replayed(daybook: Daybook, *names: str, moment: Moment) -> Reading:
 def _snapshot(daybook: Daybook) -> Iterator[sa.Connection]:
     with daybook.engine.connect() as connection:
         yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        connection.commit()  # a rollback would make the driver forget the statements it has prepared
 
 
 def _behind(names: Sequence[str], seq: int, min_seq: int, error: str | None) -> Problem:

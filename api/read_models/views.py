@@ -21,7 +21,6 @@ from projections.models import balances, capital_flows, journal, lots, positions
 from projections.storage.tables import PositionId, Row
 
 OWN = Conventions()
-SLOTS_MAX = 2**40  # beyond every half hour
 
 
 class Lots(NamedTuple):
@@ -80,22 +79,25 @@ def exposure_of(reading: Reading, where: Where, marks: Marks) -> Exposure:
     """Return the size of what is held at the marks."""
     source = reading.source
     pricing = exposure.Pricing(marks, reference_data.pairs(source), reference_data.base_currencies(source))
-    rows, cash = positions_of(reading, where), cash_of(reading, where)
-    return Exposure(exposure.exposure(rows, cash, pricing), exposure.uncounted(rows, cash, pricing))
+    return Exposure(*exposure.counted(positions_of(reading, where), cash_of(reading, where), pricing))
 
 
-def cash_of(reading: Reading, where: Where) -> list[exposure.CashRow]:
+def cash_of(
+    reading: Reading, where: Where, flows: Sequence[capital_flows.CashFlowRow] | None = None
+) -> list[exposure.CashRow]:
     """Return the cash of whole accounts, less what is borrowed; none where positions are selected.
 
-    As occurred it is that of the half hours that had begun.
+    As occurred it is that of the half hours that had begun. `flows` are all flows of these accounts, if known.
     """
-    at_venue = balances.venues(reading.source)
+    is_known = reading.occurred_by is None and all(name is None for name in where[1:])
+    known = flows if is_known else None
     held: dict[tuple[str, str], tuple[Decimal, int]] = {}
-    for row in _flows(reading, where):
+    for row in _flows(reading, where) if known is None else known:
         place = (row["account_id"], row["currency"])
-        known = held.get(place, (ZERO, 0))
+        before = held.get(place, (ZERO, 0))
         moved = row["external"] + row["income"] - row["fees"] + row["converted"]
-        held[place] = (exact(known[0] + moved), max(known[1], row["seq"]))
+        held[place] = (exact(before[0] + moved), max(before[1], row["seq"]))
+    at_venue = balances.venues(reading.source) if held else {}
     return [
         {"account_id": account_id, "venue": at_venue.get(account_id, ""), "asset": asset, "quantity": each, "seq": seq}
         for (account_id, asset), (each, seq) in sorted(held.items())
@@ -107,7 +109,7 @@ def _flows(reading: Reading, where: Where) -> list[capital_flows.CashFlowRow]:
     if any(name is not None for name in where[1:]):
         return []
     by = reading.occurred_by
-    end = SLOTS_MAX if by is None else slot_of(by) + 1
+    end = capital_flows.SLOTS_MAX if by is None else slot_of(by) + 1
     return [row for row in capital_flows.cash_of(reading.source, where.account_id, end) if row["slot"] < end]
 
 

@@ -12,8 +12,8 @@ from domain.instrument import Contract, Kind
 from domain.values import Mark, exact
 from projections.analytics.conversion import Converter, is_fresh
 from projections.analytics.valuation import mark_of, value
-from projections.models.daily_sums import CONTRACT, added
-from projections.storage.tables import POSITION, AnyRow, Row, contract_of
+from projections.models.daily_sums import added
+from projections.storage.tables import CONTRACT, POSITION, AnyRow, Row, contract_of
 
 HELD = ("quantity", "cost")
 OTHER_FEES = "other_fees"

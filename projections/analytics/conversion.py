@@ -17,14 +17,16 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple, TypedDict
 
 from domain.instrument import Contract
-from domain.marks import PairPath, edges_of, shortest_path
+from domain.marks import Edges, PairPath, edges_of, shortest_path
 from domain.values import EARLIEST, ONE, PLACES_MAX, Mark, exact
 
 STEPS_MAX = 4
+GRAPHS_MAX = 64
 PARITY = "="  # stands for the pair of two currencies that count as equal
 _SCALE = 10**PLACES_MAX
 _NO_PAIRS: Mapping[str, Contract] = MappingProxyType({})
@@ -155,9 +157,9 @@ class Converter:
         self._age_max = age_max
         named = [(instrument_id, pair.base, pair.quote) for instrument_id, pair in {**pairs, **own}.items()]
         parities = [(f"{one}{PARITY}{other}", one, other) for one, other in equals]
-        edges = edges_of((*named, *parities))
+        edges = _graph((*named, *parities))
         self._edges = {name: sorted(others, key=_is_pair) for name, others in edges.items()} if parities else edges
-        self._parities = edges_of(parities)
+        self._parities = _graph(tuple(parities))
         self._ends = {name: ends for name, *ends in (*named, *parities)}
         self._own: dict[str, list[str]] = {}
         self._quotes = {instrument_id: pair.quote for instrument_id, pair in own.items()}
@@ -244,6 +246,11 @@ class Converter:
         if PARITY in name:
             return True
         return self._has_price(name) and is_fresh(self._marks[name], self._at, self._age_max)
+
+
+@lru_cache(GRAPHS_MAX)
+def _graph(pairs: tuple[tuple[str, str, str], ...]) -> Edges:  # the closes of many days have the same pairs
+    return edges_of(pairs)
 
 
 def _is_pair(edge: tuple[str, bool, str]) -> bool:

@@ -126,8 +126,9 @@ class DailyRateRow(RateRow):
 
 
 class _Valued(NamedTuple):
-    """A position at a close: its unrealized gain in settlement currency, and all it has led to, by currency, with the
-    coin of spot at the position's own mark. `apart`, in base currency, is how far the coin's price is from that mark.
+    """A position at a close: its unrealized gain in settlement currency, and all it has led to in other currencies
+    than base currency, with the coin of spot at the position's own mark. `apart`, in base currency, is how far the
+    coin's price is from that mark.
     """
 
     unrealized: Decimal | None = ZERO
@@ -161,8 +162,9 @@ def daily_pnl(
             opened = before.get(place, _Valued())
             if not number:
                 continue
-            changes = _revalued(opened.results, closings[number - 1], close, wanted)
-            revalued = total([*changes, _less(now[place].apart, opened.apart)])
+            revalued = _less(now[place].apart, opened.apart)
+            if opened.results:
+                revalued = total([*_revalued(opened.results, closings[number - 1], close, wanted), revalued])
             if opened.unrealized is None and position["settle"] != wanted:
                 revalued = None
             if flow is not None or position["quantity"] or now[place] != opened or revalued != ZERO:
@@ -179,9 +181,10 @@ def daily_pnl(
 
 def _valued(position: Row, close: Closing, wanted: str) -> _Valued:
     gained, settle = unrealized(position, close), position["settle"]
-    results = {currency: exact(-paid) for currency, paid in position[OTHER_FEES].items()}
-    other = -position["income"] if is_future(position) else position["transferred"]  # see `closing.settled`
-    results[settle] = exact((gained or ZERO) + _booked(position) + other)
+    results = {currency: exact(-paid) for currency, paid in position[OTHER_FEES].items() if currency != wanted}
+    if settle != wanted:
+        other = -position["income"] if is_future(position) else position["transferred"]  # see `closing.settled`
+        results[settle] = exact((gained or ZERO) + _booked(position) + other)
     if not _has_other_price(position, close, wanted):
         return _Valued(gained, results)
     by_mark = None if gained is None else converted(exact(gained + position["cost"]), settle, wanted, close)

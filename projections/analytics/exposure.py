@@ -178,12 +178,20 @@ class Pricing(NamedTuple):
 
 
 def exposure(rows: Sequence[PositionRow], cash: Sequence[CashRow], pricing: Pricing) -> list[ExposureRow]:
-    """Return the size at the marks of every open position, and of every coin that is priced.
+    """Return the size at the marks of every open position, and of every coin that is priced: see `counted`."""
+    return counted(rows, cash, pricing)[0]
 
-    `rows` are of all positions selected, those that are flat included. `uncounted` returns the coins without a price.
+
+def counted(
+    rows: Sequence[PositionRow], cash: Sequence[CashRow], pricing: Pricing
+) -> tuple[list[ExposureRow], list[CoinRow]]:
+    """Return the size at the marks of every open position and every coin that is priced, and all other coins.
+
+    The others are no exposure: the accounts' base currencies, and coins without a price. `rows` are of all positions
+    selected, those that are flat included.
     """
     own = _own(rows)
-    items = []
+    items, others = [], []
     for row in rows:
         if row["quantity"] and row["kind"] == Kind.SPOT:
             pair = _pair(row["account_id"], row["base"] or "", own, pricing, venue=venue_of(row["instrument_id"]))
@@ -194,13 +202,14 @@ def exposure(rows: Sequence[PositionRow], cash: Sequence[CashRow], pricing: Pric
         priced_by = _price_of(coin, own, pricing)
         if priced_by is not None:
             items.append(_priced(_as_position(coin), priced_by, own, pricing))
-    return sorted(items, key=lambda item: tuple(cast(Row, item)[name] for name in POSITION))
+        else:
+            others.append(coin)
+    return sorted(items, key=lambda item: tuple(cast(Row, item)[name] for name in POSITION)), others
 
 
 def uncounted(rows: Sequence[PositionRow], cash: Sequence[CashRow], pricing: Pricing) -> list[CoinRow]:
     """Return the coins that no exposure counts: the accounts' base currencies, and those without a price."""
-    own = _own(rows)
-    return [coin for coin in coins(rows, cash) if _price_of(coin, own, pricing) is None]
+    return counted(rows, cash, pricing)[1]
 
 
 _Own = dict[str, dict[str, Contract]]

@@ -254,10 +254,11 @@ def every_limit(source: Source, account_id: str | None = None) -> list[LimitRow]
     """Return every limit in every status, as `limits.utilisation` does: the active ones first, then shadows, drafts."""
     found = [row for row in fetch(source, beside, where={"account_id": account_id}) if row["limit"] is not None]
     broken = limits.breach_rows(source, breaches_table, account_id)
-    rows = limits.utilisation(source, account_id)
+    used = limits.usage_of(source, account_id)
+    rows = limits.utilisation(source, account_id, used)
     for status, breaches in ((LimitStatus.SHADOW, broken), (LimitStatus.DRAFT, [])):
         of_status = [row for row in found if row["status"] == status]
-        rows += limits.used_of(source, of_status, breaches, account_id)
+        rows += limits.used_of(used, of_status, breaches)
     return rows
 
 

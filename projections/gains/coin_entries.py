@@ -1,8 +1,8 @@
 """Coin entries: what moved money and coins in accounts other than by trades, one row each, with all its movements.
 
 `entries` are currency and signed amount, in the order of the event; a return has those that reverse its transfer.
-`accounts` has the conventions an account keeps cost by. Events that turn one coin into another (a redenomination, a
-renamed coin) belong here as rows of the entry REDENOMINATION; `projections.gains.facts` reads them.
+`accounts` has the conventions an account keeps cost by. An ENTRY of the kind REDENOMINATION is what a coin became: what
+was given of one, and what came of the other.
 """
 
 from datetime import datetime
@@ -24,7 +24,7 @@ from projections.storage.rows import Source, fetch
 from projections.storage.tables import AT, ITEMS, WHOLE, Projection, Row, Rows, fact, key, position_row, table
 
 TRANSFER, RETURN, FEE, ENTRY, FUNDING = "TRANSFER", "RETURN", "FEE", "ENTRY", "FUNDING"
-REDENOMINATION = "REDENOMINATION"
+REDENOMINATION = "REDENOMINATION"  # a kind of ENTRY
 NO_POSITION = {"strategy_id": "", "instrument_id": "", "position_side": ""}
 
 entries_table = table(

@@ -26,6 +26,7 @@ from domain.holdings.gains import (
     Loan,
     Payment,
     Receipt,
+    Redenomination,
     Removal,
     Repayment,
     Settlement,
@@ -108,10 +109,16 @@ class _Reader:
         self._wanted = wanted
         where = {"account_id": wanted.accounts, "entry": TRANSFER}
         moved = fetch(source, executions.executions, where=where, at_most={"transact_time": wanted.occurred_by})
+        rows = [cast(TradeRow, row) for row in moved if row["reversal"] is None]
+        self._became = {
+            (row["account_id"], row["strategy_id"], row["exec_id"]): (row["last_qty"], row["base"] or "")
+            for row in rows
+            if row["reason"] == TransferReason.REDENOMINATION and row["side"] == Side.BUY
+        }
         self._moved = {
             (row["account_id"], row["counterparty_account_id"], row["instrument_id"], row["exec_id"], row["side"])
-            for row in moved
-            if row["counterparty_account_id"] and row["reversal"] is None
+            for row in rows
+            if row["counterparty_account_id"]
         }
         self._legs: dict[tuple[str, str, str, int], _Leg] = {}
         self._returned: set[tuple[str, str]] = set()
@@ -190,6 +197,10 @@ class _Reader:
         if not amount.amount:
             return  # it corrects the cost of one that was sent before
         account_id, is_sent = row["account_id"], Side(row["side"]) is Side.SELL
+        if row["reason"] == TransferReason.REDENOMINATION:
+            if is_sent and (became := self._redenominated(row)) is not None:
+                yield Redenomination(_as(what, Kind.REDENOMINATION), amount, Money(*became))
+            return
         if other == account_id:
             return  # between strategies of one account nothing moves
         side = Side.BUY if is_sent else Side.SELL
@@ -222,6 +233,14 @@ class _Reader:
             return
         yield Receipt(what, amount, Money(abs(row["cost"] or ZERO), contract.settle), reason.is_income)
 
+    def _redenominated(self, row: TradeRow) -> tuple[Decimal, str] | None:
+        """Return what an instrument's coin became: within one instrument by a transfer of another id."""
+        name = row["exec_id"]
+        for other in (name, f"{name}-2", name.removesuffix("-2")):
+            if (became := self._became.get((row["account_id"], row["strategy_id"], other))) is not None:
+                return became
+        return None
+
     def _left(self, what: What, amount: Money) -> Fact:
         is_disposal = self._wanted.withdrawals is Withdrawals.DISPOSED and what.kind is Kind.WITHDRAWAL
         return Payment(what, amount) if is_disposal else Removal(what, amount)
@@ -244,6 +263,10 @@ class _Reader:
                     yield from _gained(what, Kind.FEE, fee)
             case coin_entries.FUNDING:
                 yield from _settled(what, Kind.FUNDING, moneys[0])
+            case coin_entries.ENTRY if row["kind"] == coin_entries.REDENOMINATION:
+                given, became = moneys
+                named, amount = _as(what, Kind.REDENOMINATION), Money(-given.amount, given.currency)
+                yield Redenomination(named, amount, became, is_whole=True)
             case coin_entries.ENTRY:
                 yield from self._of_other(what, EntryKind(row["kind"]), moneys)
             case _:

@@ -12,8 +12,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypedDict, cast
 
-import sqlalchemy as sa
-
 from domain.account import EntryBooked, EntryKind, FeeCharged, TransferReturned, TransferSettled
 from domain.ledger import Logged
 from domain.position import PositionTransferred
@@ -37,6 +35,7 @@ from projections.storage.tables import (
     table,
 )
 
+SLOTS_MAX = 2**40  # beyond every half hour
 CASH = "CASH"  # the kind of rows of cash among those of positions
 FEE_PLACE = 2  # of a conversion's entries
 SUMS = ("external", "income", "fees", "converted", "borrowed")
@@ -52,6 +51,7 @@ cash = table(
     key("slot", WHOLE),
     *(fact(name, NUMBER) for name in SUMS),
 )
+totals = table("capital", "totals", key("account_id"), key("currency"), *(fact(name, NUMBER) for name in SUMS))
 moved = table(
     "capital",
     "moved",
@@ -93,6 +93,9 @@ def _add(rows: Rows, logged: Logged, place: tuple[str, str, datetime], added: tu
     known = rows.get(cash, account_id, currency, slot)
     row: Row = known or {"account_id": account_id, "currency": currency, "slot": slot, **dict.fromkeys(SUMS, ZERO)}
     rows.put(cash, row | {name: exact(row[name] + amount), "seq": logged.seq})
+    in_all = rows.get(totals, account_id, currency)
+    row = in_all or {"account_id": account_id, "currency": currency, **dict.fromkeys(SUMS, ZERO)}
+    rows.put(totals, row | {name: exact(row[name] + amount), "seq": logged.seq})
 
 
 def _transferred(rows: Rows, logged: Logged, event: TransferSettled | TransferReturned) -> None:
@@ -134,8 +137,8 @@ def _moved(rows: Rows, logged: Logged, event: PositionTransferred) -> None:
 
 PROJECTION = Projection(
     "capital",
-    2,
-    (cash, moved),
+    3,
+    (cash, totals, moved),
     {
         TransferSettled: _transferred,
         TransferReturned: _transferred,
@@ -149,17 +152,23 @@ PROJECTION = Projection(
 def cash_of(source: Source, account_id: str | None = None, first: int = 0) -> list[CashFlowRow]:
     """Return the cash flows of one account or of all, by account, currency and half hour (`slot`).
 
-    All flows before the half hour `first` are summed in one row, of the half hour before it.
+    All flows before the half hour `first` are summed in one row, of the half hour before it: what there is in all less
+    what followed, so that it does not matter how many there were. From SLOTS_MAX on it is what there is in all.
     """
-    if not isinstance(source, sa.Connection):
-        return cast(list[CashFlowRow], fetch(source, cash, where={"account_id": account_id}))
-    owned = [] if account_id is None else [cash.c.account_id == account_id]
-    slot = sa.func.greatest(cash.c.slot, first - 1).label("slot")
-    place = (cash.c.account_id, cash.c.currency, slot)
-    query = sa.select(*place, *(sa.func.sum(cash.c[name]).label(name) for name in SUMS))
-    query = query.add_columns(sa.func.max(cash.c.seq).label("seq")).where(*owned)
-    grouped = query.group_by(*(sa.literal_column(str(number)) for number in range(1, len(place) + 1)))
-    return cast(list[CashFlowRow], [dict(row) for row in source.execute(grouped).mappings()])
+    where = {"account_id": account_id}
+    if not first:
+        return cast(list[CashFlowRow], fetch(source, cash, where=where))
+    since = fetch(source, cash, where=where, at_least={"slot": first}) if first < SLOTS_MAX else []
+    by_place: dict[tuple[str, str], list[Row]] = {}
+    for row in since:
+        by_place.setdefault((row["account_id"], row["currency"]), []).append(row)
+    before = []
+    for total in fetch(source, totals, where=where):
+        later = by_place.get((total["account_id"], total["currency"]), [])
+        sums = {name: exact(total[name] - sum((row[name] for row in later), ZERO)) for name in SUMS}
+        if any(sums.values()):
+            before.append(total | sums | {"slot": first - 1})
+    return cast(list[CashFlowRow], [*before, *since])
 
 
 def moved_of(source: Source, account_id: str | None = None) -> list[QuantityFlowRow]:

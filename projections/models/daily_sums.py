@@ -20,7 +20,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
 from typing import Any, NamedTuple, TypedDict, cast
 
 import sqlalchemy as sa
@@ -42,8 +41,10 @@ from domain.position import (
 from domain.values import ZERO, Money, exact
 from projections.calendar import SLOTS_A_DAY, Close, slot_of, slot_start
 from projections.storage.rows import Source, fetch
+from projections.storage.statements import read
 from projections.storage.tables import (
     AT,
+    CONTRACT,
     NUMBER,
     POSITION,
     TEXT,
@@ -68,7 +69,6 @@ from projections.storage.tables import (
 EFFECT = ("quantity", "cost", "realized", "rounding", "fee_cost")
 SUMS = (*EFFECT, "fees_settle", "funding", "income", "transferred", "volume", "turnover")
 RESTATED_SUMS = ("cost", "realized", "rounding", "fee_cost")
-CONTRACT = ("kind", "base", "quote", "settle", "contract_size")
 RESTATED = ("restated_seq", *POSITION, "slot")
 RESTATED_ROWS_MAX = 1000
 MOVED_ROWS = 16  # restatements read at a time
@@ -429,8 +429,8 @@ def _since(source: Source, chosen: Row, parts: Sequence[_Part]) -> list[Row]:
         return _in_sql(source, chosen, parts)
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for part in parts:
-        for row in fetch(source, part.table, where=chosen):
-            if row["slot"] >= part.slots[0] and (part.before is None or row["slot"] < part.before):
+        for row in fetch(source, part.table, where=chosen, at_least={"slot": part.slots[0]}):
+            if part.before is None or row["slot"] < part.before:
                 day = bisect_right(part.slots, row["slot"]) + part.shift
                 groups.setdefault((*(row[name] for name in POSITION), day), []).append(row)
     return [_summed(place, members) for place, members in groups.items()]
@@ -457,24 +457,20 @@ def _in_sql(source: sa.Connection, chosen: Row, parts: Sequence[_Part]) -> list[
     for number, part in enumerate(parts):
         bounds = {"slots": list(part.slots), "since": part.slots[0], "before": part.before, "shift": part.shift}
         values |= {f"{name}_{number}": value for name, value in bounds.items() if value is not None}
-    query = _summing(tuple(chosen), tuple((part.table, part.before is not None) for part in parts))
-    rows = []
-    for found in source.execute(query, values).mappings():
-        row = dict(found)
+    form = (tuple(chosen), tuple((part.table, part.before is not None) for part in parts))
+    rows = read(source, parts[0].table, _summing, form, values=values)
+    for row in rows:
         for name in SUMS:
             row[name] = exact(row[name])
         paid = row["other_fees"]
         row["other_fees"] = added({c: Decimal(amount) for c, amount in fees.items()} for fees in paid) if paid else {}
         row["fills"] = int(row["fills"])
-        rows.append(row)
     return rows
 
 
-@cache
-def _summing(chosen: tuple[str, ...], parts: tuple[tuple[sa.Table, bool], ...]) -> sa.CompoundSelect[Any]:
-    """Return the query of `_in_sql`, over tables and whether each ends before a slot. Cached, as it takes longer to
-    build than to run.
-    """
+def _summing(form: tuple[tuple[str, ...], tuple[tuple[sa.Table, bool], ...]]) -> sa.CompoundSelect[Any]:
+    """Return the query of `_in_sql` by what is chosen, over tables and whether each ends before a slot."""
+    chosen, parts = form
     return sa.union_all(*(_sums_of(number, chosen, *part) for number, part in enumerate(parts)))
 
 

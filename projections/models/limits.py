@@ -6,6 +6,7 @@ firm's limits (account `firm`) are over all accounts together. Usage that depend
 limit shows the result of the last monitoring while it is breached or cannot be assessed.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypedDict, cast
@@ -342,23 +343,30 @@ PROJECTION = Projection(
 )
 
 
-def utilisation(source: Source, account_id: str | None = None) -> list[LimitRow]:
+def utilisation(
+    source: Source, account_id: str | None = None, known_usage: Sequence[Row] | None = None
+) -> list[LimitRow]:
     """Return every active limit and its usage; a limit on each instrument has a row for each one in use.
 
     Of MAX_POSITION of instruments, `used` is the larger of the position with all working buys filled and with all
     working sells filled, unsigned; of MAX_OPEN_ORDERS the number of working orders; of others the usage when the limit
     was `breached_at`, else None. `utilisation` is used / limit to 18 places (None of a limit of zero). `unassessed` is
-    the reason why monitoring cannot check the limit.
+    the reason why monitoring cannot check the limit. `known_usage` are the rows of `usage_of`, where they are known.
     """
     active = {"status": LimitStatus.ACTIVE.value, "would_refuse": None}
     found = [active | row for row in fetch(source, limits, where={"account_id": account_id})]
     in_force = [row for row in found if row["limit"] is not None]
-    return used_of(source, in_force, breaches(source, account_id), account_id)
+    used = usage_of(source, account_id) if known_usage is None else known_usage
+    return used_of(used, in_force, breaches(source, account_id))
 
 
-def used_of(source: Source, chosen: list[Row], broken: list[BreachRow], account_id: str | None) -> list[LimitRow]:
-    """Return these limits with their usage and breaches, as `utilisation` does."""
-    used = fetch(source, usage, where={"account_id": None if account_id == FIRM else account_id})
+def usage_of(source: Source, account_id: str | None) -> list[Row]:
+    """Return what limits count, of one account, or of all for the firm."""
+    return fetch(source, usage, where={"account_id": None if account_id == FIRM else account_id})
+
+
+def used_of(used: Sequence[Row], chosen: list[Row], broken: list[BreachRow]) -> list[LimitRow]:
+    """Return these limits with their usage and breaches, as `utilisation` does; `used` are the rows of `usage_of`."""
     rows = []
     for limit in chosen:
         covered = [row for row in used if _covers(limit, row)]

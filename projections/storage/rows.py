@@ -20,6 +20,7 @@ from projections.storage.bloom import Bloom
 from projections.storage.copy_lines import MODULUS, Lines, Sum
 from projections.storage.history import AsOf, held_at, node_of
 from projections.storage.history import place as history_place
+from projections.storage.statements import read, rows_of
 from projections.storage.tables import Row
 
 CACHED_ROWS_MAX = 40_000  # of a projection that is built
@@ -242,7 +243,7 @@ class SqlRows:
 
     def _select(self, shape: "_Shape", equals: Mapping[str, Any]) -> list[Row]:
         self._look_up(shape)
-        return _rows(self._begun().execute(sa.select(shape.placed).where(*_conditions(shape.placed.c, equals))))
+        return rows_of(self._begun().execute(sa.select(shape.placed).where(*_conditions(shape.placed.c, equals))))
 
     def _look_up(self, shape: "_Shape") -> None:
         if self._on_lookup is not None and shape.table not in self._looked_up:
@@ -403,6 +404,7 @@ def fetch(
     *,
     where: Mapping[str, Any] | None = None,
     at_most: Mapping[str, Any] | None = None,
+    at_least: Mapping[str, Any] | None = None,
     by: Sequence[str] | None = None,
     after: Sequence[Any] | None = None,
     limit: int | None = None,
@@ -411,15 +413,20 @@ def fetch(
     """Return rows of a live table, now or as of a past place, or of a replay, sorted `by` columns, those after `after`.
 
     They are sorted by the primary key unless `by` is given. `where` compares columns with values, a tuple standing for
-    any of its members, `at_most` with upper bounds; None is no condition. Raises LookupError for the past of a table
-    without a history.
+    any of its members, `at_most` and `at_least` with bounds; None is no condition. Raises LookupError for the past of
+    a table without a history.
     """
     equals = {name: value for name, value in (where or {}).items() if value is not None}
     bounds = {name: value for name, value in (at_most or {}).items() if value is not None}
+    lower = {name: value for name, value in (at_least or {}).items() if value is not None}
     names = list(by or [column.name for column in table.primary_key.columns])
     if isinstance(source, MemoryRows):
         place = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
-        bounded = (row for row in source.find(table, **equals) if all(row[name] <= bounds[name] for name in bounds))
+        bounded = (
+            row
+            for row in source.find(table, **equals)
+            if all(row[name] <= bounds[name] for name in bounds) and all(row[name] >= lower[name] for name in lower)
+        )
         found = sorted(bounded, key=place, reverse=is_descending)
         if after is not None:
             found = [
@@ -431,18 +438,22 @@ def fetch(
         table=table,
         equals=tuple((name, isinstance(value, tuple)) for name, value in equals.items()),
         bounds=tuple(bounds),
+        lower=tuple(lower),
         names=tuple(names),
         has_after=after is not None,
         has_limit=limit is not None,
         is_descending=is_descending,
     )
-    values = {f"is_{name}": value for name, value in equals.items()} | {f"to_{name}": to for name, to in bounds.items()}
+    values = {f"is_{name}": list(value) if isinstance(value, tuple) else value for name, value in equals.items()} | {
+        f"to_{name}": to for name, to in bounds.items()
+    }
+    values |= {f"from_{name}": since for name, since in lower.items()}
     values |= {f"after_{number}": value for number, value in enumerate(after or ())}
     if limit is not None:
         values["limit"] = limit
     if isinstance(source, sa.Connection):
-        return _rows(source.execute(_live(query), values))
-    return _rows(source.connection.execute(_past(query), values | history_place(source.seq)))
+        return read(source, query.table, _live, query, values=values)
+    return read(source.connection, query.table, _past, query, values=values | history_place(source.seq))
 
 
 class _Query(NamedTuple):
@@ -451,6 +462,7 @@ class _Query(NamedTuple):
     table: sa.Table
     equals: tuple[tuple[str, bool], ...]  # column, whether it is any of several values
     bounds: tuple[str, ...]
+    lower: tuple[str, ...]
     names: tuple[str, ...]
     has_after: bool
     has_limit: bool
@@ -460,9 +472,13 @@ class _Query(NamedTuple):
         """Return the query limited to one page of its rows."""
         columns = query.selected_columns
         for name, is_several in self.equals:
-            value = sa.bindparam(f"is_{name}", type_=columns[name].type, expanding=is_several)
-            query = query.where(columns[name].in_(value) if is_several else columns[name] == value)
+            type_: Any = sa.ARRAY(columns[name].type) if is_several else columns[name].type
+            value = sa.bindparam(f"is_{name}", type_=type_)
+            query = query.where(columns[name] == (sa.any_(value) if is_several else value))
         query = query.where(*(columns[to] <= sa.bindparam(f"to_{to}", type_=columns[to].type) for to in self.bounds))
+        query = query.where(
+            *(columns[since] >= sa.bindparam(f"from_{since}", type_=columns[since].type) for since in self.lower)
+        )
         if self.has_after:
             types = [columns[name].type for name in self.names]
             here = sa.tuple_(*(columns[name] for name in self.names))
@@ -493,7 +509,3 @@ def _conditions(columns: Any, equals: Mapping[str, Any]) -> list[sa.ColumnElemen
         columns[name].in_(value) if isinstance(value, tuple) else columns[name] == value
         for name, value in equals.items()
     ]
-
-
-def _rows(result: sa.CursorResult[Any]) -> list[Row]:
-    return [dict(row) for row in result.mappings()]

@@ -8,6 +8,7 @@ and exact; times are UTC.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, Protocol, TypedDict
 
 import msgspec
@@ -33,6 +34,8 @@ FACTS = JSONB(none_as_null=True)
 ITEMS = JSONB(none_as_null=True)
 
 
+CONTRACTS_MAX = 4096
+CONTRACT: Final = ("kind", "base", "quote", "settle", "contract_size")
 IDENTIFIER_CHARACTERS_MAX = 63  # PostgreSQL's
 
 
@@ -192,8 +195,13 @@ def contract_of(row: AnyRow) -> Contract | None:
     """Return the contract in a row's columns; None while unknown."""
     if row["kind"] is None:
         return None
-    kind, base, quote, settle = Kind(row["kind"]), row["base"], row["quote"], row["settle"]
-    return Contract(kind, base, quote, settle, contract_size=row["contract_size"])
+    return _contract(tuple([row[name] for name in CONTRACT]))
+
+
+@lru_cache(CONTRACTS_MAX)
+def _contract(values: tuple[Any, ...]) -> Contract:  # many rows share few
+    kind, base, quote, settle, contract_size = values
+    return Contract(Kind(kind), base, quote, settle, contract_size=contract_size)
 
 
 def printable(text: str) -> str:

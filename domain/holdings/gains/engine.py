@@ -37,7 +37,7 @@ from domain.holdings.gains.movements import (
     Worth,
     exact_rate,
 )
-from domain.values import ZERO, exact
+from domain.values import ZERO, divide, exact
 
 DAY = timedelta(days=1)
 AVERAGE_UNKNOWN = "an average cost of {coin}: a part of it has no known cost"
@@ -274,19 +274,22 @@ class Gains:
         return Lot(replace(what, kind=Kind.UNKNOWN), coin, quantity, cost, acquired_at=None, order=self._order)
 
     def _redenominate(self, changed: Redenominated) -> None:
-        ratio = changed.ratio
-        for place in [place for place in self._pools if place[1] == changed.coin]:
-            new = (place[0], changed.new_coin)
-            for held in list(self._pools.pop(place).held()):
-                self._flow(place).add("moved", -held.quantity, None if held.cost is None else -held.cost)
-                lot = replace(held.lot, coin=changed.new_coin, quantity=exact(held.lot.quantity * ratio))
-                became = Held(lot, exact(held.quantity * ratio), held.cost)
-                self._pool(new).add(became)
-                self._flow(new).add("moved", became.quantity, became.cost)
-        for place in [place for place in self._debts if place[1] == changed.coin]:
-            for debt in (debts := self._debts.pop(place)):
-                debt.quantity = exact(debt.quantity * ratio)
-            self._debts.setdefault((place[0], changed.new_coin), []).extend(debts)
+        what, coin, new_coin = changed.what, changed.coin, changed.new_coin
+        place, new = self._place(what, coin), self._place(what, new_coin)
+        parts = self._take(what, coin, changed.quantity)
+        quantities = split(changed.new_quantity, [part.quantity for part in parts])
+        for part, quantity in zip(parts, quantities, strict=True):
+            assert quantity is not None, "what a coin became is known"
+            self._flow(place).add("moved", -part.quantity, None if part.cost is None else -part.cost)
+            lot = part.lot or self._unknown(what, coin, part.quantity)
+            whole = divide(lot.quantity * quantity, part.quantity)
+            became = Held(replace(lot, coin=new_coin, quantity=whole), quantity, part.cost)
+            self._pool(new).add(became)
+            self._flow(new).add("moved", became.quantity, became.cost)
+        for debt in (debts := self._debts.pop(place, []) if changed.is_whole else []):
+            debt.quantity = divide(debt.quantity * changed.new_quantity, changed.quantity)
+        if debts:
+            self._debts.setdefault(new, []).extend(debts)
 
     def left(self) -> Iterator[tuple[str, Held]]:
         """Yield what is left of every lot, by place and coin, the oldest first."""

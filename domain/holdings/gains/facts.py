@@ -8,7 +8,6 @@ what it sold; EXPENSED, it is an expense of its own.
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from decimal import Decimal
 from typing import assert_never
 
 from msgspec import Struct
@@ -34,7 +33,7 @@ from domain.holdings.gains.movements import (
     What,
     Worth,
 )
-from domain.values import ONE, Money, Side
+from domain.values import Money, Side
 
 
 class Exchange(Struct, frozen=True, gc=False):
@@ -118,12 +117,12 @@ class Repayment(Struct, frozen=True, gc=False):
 
 
 class Redenomination(Struct, frozen=True, gc=False):
-    """A coin has become another: `ratio` of the new one for each of the old, in all accounts; 1 where only renamed."""
+    """A quantity of a coin has become another quantity of another coin; `is_whole` where it is all that is held."""
 
     what: What
-    currency: str
-    new_currency: str
-    ratio: Decimal = ONE
+    amount: Money
+    became: Money
+    is_whole: bool = False
 
 
 Fact = Exchange | Receipt | Payment | Settlement | Removal | Departure | Arrival | Loan | Repayment | Redenomination
@@ -191,8 +190,11 @@ def movements_of(fact: Fact, currency: str, rates: Rates, policy: FeePolicy) -> 
             yield Departed(what, amount.currency, amount.amount, route)
         case Arrival(currency=moved, route=route) if moved != currency:
             yield Arrived(what, moved, route)
-        case Redenomination(currency=old, new_currency=new, ratio=ratio):
-            yield Redenominated(what, old, new, ratio)
+        case Redenomination(amount=amount, became=became):
+            yield Redenominated(
+                what, amount.currency, amount.amount, became.currency, new_quantity=became.amount,
+                is_whole=fact.is_whole,
+            )  # fmt: skip
         case _:
             pass
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from msgspec import Struct
 
-from domain.values import ONE, PLACES_MAX, ZERO, exact
+from domain.values import PLACES_MAX, ZERO, exact
 
 _SCALE = 10**PLACES_MAX
 
@@ -183,15 +183,17 @@ class Repaid(Struct, frozen=True, gc=False):
 
 
 class Redenominated(Struct, frozen=True, gc=False):
-    """A coin has become another one: `ratio` units of `new_coin` for each, in all accounts; lots keep cost and date.
+    """A quantity of a coin has become `new_quantity` of another: its lots keep cost and date, nothing is disposed of.
 
-    A renamed coin has the ratio 1. Nothing is disposed of.
+    Where all that is held `is_whole`, so has what is owed of the coin.
     """
 
     what: What
     coin: str
+    quantity: Decimal
     new_coin: str
-    ratio: Decimal = ONE
+    new_quantity: Decimal
+    is_whole: bool = False
 
 
 class Received(Struct, frozen=True, gc=False):

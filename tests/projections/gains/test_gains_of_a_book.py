@@ -22,9 +22,18 @@ from domain.account import (
     ReturnTransfer,
     SettleTransfer,
 )
+from domain.errors import RequestRefused
 from domain.holdings.gains import LotScope, Withdrawals
-from domain.instrument import Contract, Kind
-from domain.position import AssignLots, MovePosition, PositionKey, SettleFunding, Transfer, TransferReason
+from domain.instrument import Contract, Kind, ListInstrument, PutOrCall, RedenominateInstrument
+from domain.position import (
+    AssignLots,
+    DeliverContract,
+    MovePosition,
+    PositionKey,
+    SettleFunding,
+    Transfer,
+    TransferReason,
+)
 from domain.values import ZERO, Mark, Money, Side
 from projections.gains.facts import Wanted, facts, linked
 from projections.gains.rates import Valuing, valued
@@ -298,6 +307,45 @@ def test_a_disposal_uses_the_lots_that_were_assigned_to_it():
     assert shown(gains_of(desk, basis=CostBasis.SPECIFIC), "lot_id") == [("E1",)]
     desk.request(AssignLots(PositionKey("main", "trend", BTC), "E3", 0, ("E2",), at(2)))
     assert shown(gains_of(desk, basis=CostBasis.SPECIFIC), "lot_id") == [("E2",)]
+
+
+def test_what_an_instrument_became_has_the_lots_of_its_coin_with_cost_and_date():
+    desk, new = Desk(), "NEWUSDT.SIM"
+    desk.request(ListInstrument(new, Contract(Kind.SPOT, "NEW", "USDT", "USDT"), D("0.01"), D("0.01")))
+    desk.report(*BOUGHT, fill("H", Side.BUY, "1", "70", 3, account_id="hedge"))
+    desk.request(RedenominateInstrument(BTC, "R", new, D(10), D(1), at(60)))
+    desk.report(fill("E3", Side.SELL, "15", "30", 90, instrument_id=new))
+    made = gains_of(desk)
+    assert shown(made, "coin", "lot_id", "quantity", "acquired_at", "cost", "gain") == [
+        ("NEW", "E1", 10, at(0), 100, 200), ("NEW", "E2", 5, at(1), 100, 50),
+    ]  # fmt: skip
+    assert [(row["account_id"], row["coin"], row["left"], row["left_cost"]) for row in made.coins] == [
+        ("hedge", "BTC", 0, 0), ("hedge", "NEW", 10, 70), ("main", "BTC", 0, 0), ("main", "NEW", 5, 100),
+    ]  # fmt: skip
+    assert_left_is_the_balance(desk, CostBasis.HIFO)
+
+
+def test_units_that_an_instrument_counts_otherwise_carry_its_lots():
+    desk = book(*BOUGHT)
+    desk.request(RedenominateInstrument(BTC, "SPLIT", BTC, D(1000), D(1), at(60)))
+    desk.report(fill("E3", Side.SELL, "1500", "0.3", 90))
+    made = gains_of(desk, basis=CostBasis.LIFO)
+    assert shown(made, "lot_id", "quantity", "cost", "gain") == [("E2", 1000, 200, 100), ("E1", 500, 50, 100)]
+    assert_left_is_the_balance(desk, CostBasis.LIFO)
+
+
+def test_what_an_option_delivers_is_acquired_at_the_strike_on_that_day():
+    call = Contract(Kind.OPTION, "BTC", "USDT", "USDT", D(1), at(60), D(120), PutOrCall.CALL)
+    desk, key = Desk(), PositionKey("main", "trend", "CALL.SIM")
+    desk.request(ListInstrument("CALL.SIM", call, D("0.01"), D("0.01")))
+    desk.report(fill("C1", Side.BUY, "1", "8", 0, instrument_id="CALL.SIM"))
+    spot = PositionKey("main", "trend", BTC)
+    assert not isinstance(desk.request(DeliverContract(key, "X", spot, at(61))), RequestRefused)
+    desk.report(fill("E3", Side.SELL, "1", "150", 90))
+    made = gains_of(desk)
+    assert [(row["kind"], row["value"]) for row in made.derivatives] == [("PREMIUM", -8)]
+    assert shown(made, "lot_id", "acquired_at", "cost", "gain") == [("X", at(61), 120, 30)]
+    assert_left_is_the_balance(desk, CostBasis.FIFO)
 
 
 def test_years_are_those_of_a_zone():

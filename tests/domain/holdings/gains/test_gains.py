@@ -96,7 +96,7 @@ def movements(steps, is_valued):
             case "repay":
                 yield Repaid(about, coin, quantity, worth)
             case "redenominate":
-                yield Redenominated(about, coin, "SOL2", D(10))
+                yield Redenominated(about, coin, quantity, "SOL2", D(10) * quantity, is_whole=bool(amount))
 
 
 @given(st.lists(acts, max_size=30), st.sampled_from(CostBasis), st.sampled_from(LotScope), st.booleans())
@@ -216,12 +216,27 @@ def test_a_lot_without_a_rate_makes_no_gain_and_says_why(basis):
 
 
 def test_a_redenomination_carries_lots_with_their_cost_and_date():
-    swapped = Redenominated(what("R", 5, kind=Kind.REDENOMINATION), "ETH", "ETHX", D(100))
+    swapped = Redenominated(what("R", 5, kind=Kind.REDENOMINATION), "ETH", D(3), "ETHX", D(300))
     disposed = Disposed(what("S", 6, kind=Kind.SALE), "ETHX", D(150), eur(600))
     gains, matches = matched(*LOTS, swapped, disposed)
     assert shown(matches) == [("1", 100, 100, 300), ("2", 50, 150, 50)]
     assert matches[0].lot.acquired_at == T0
     assert {held.lot.coin for _, held in gains.left()} == {"ETHX"}
+
+
+def test_of_what_became_another_coin_in_part_the_rest_stays_as_it_was():
+    swapped = Redenominated(what("R", 5), "ETH", D("1.5"), "ETHX", D(3))
+    gains, matches = matched(*LOTS, swapped, sold("S", "1.5", 600, 6))
+    assert shown(matches) == [("2", D("0.5"), 150, 50), ("3", 1, 200, 200)]
+    left = [(held.lot.coin, held.lot.lot_id, held.quantity, held.cost) for _, held in gains.left()]
+    assert left == [("ETHX", "1", 2, 100), ("ETHX", "2", 1, 150)]
+
+
+def test_a_loan_of_a_coin_that_became_another_is_repaid_in_that_for_what_was_owed():
+    loan = Borrowed(what("L", 0, kind=Kind.LOAN), "ETH", D(2), eur(200))
+    swapped = Redenominated(what("R", 1), "ETH", D(2), "ETHX", D(20), is_whole=True)
+    _, matches = matched(loan, swapped, Repaid(what("L2", 3), "ETHX", D(20), eur(900)))
+    assert shown(matches) == [("L", 20, 200, 0)]
 
 
 def test_a_loan_is_repaid_for_what_was_owed():
