@@ -33,7 +33,6 @@ RIGHT = (  # the kinds that are mended, by the first part of a case's name
 )  # fmt: skip
 ELSEWHERE = {  # observations that are left out
     "06-": {"balance ETH"},  # jq before 1.7 rounds it to a float; tests/api/intake/importing has it exact
-    "15-": {"exit"},  # that a drop copy is imported as a file
     "23-": {"BNB held by the position"},  # a position is what its trades are; the fee counts in holdings and PnL
     "30-": {"net"},  # it counts two of the three fills that the case has recorded: 160 + 160 - 80 is 240, not 80
 }

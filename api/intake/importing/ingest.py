@@ -329,7 +329,9 @@ class Import:
 
     def _count_other(self, item: Booked, answer: Answer) -> None:
         rows, line = len(item.sources), item.sources[0].line if item.sources else 0
-        broken = [one.event for one in answer.records if isinstance(one.event, AccountBroken | PositionBroken)]
+        broken = [
+            one.event for one in answer.records if isinstance(one.event, AccountBroken | PositionBroken | OrderBroken)
+        ]
         if not answer.records:
             self.summary.count("already_known", item.kind, rows)
         elif len(broken) == len(answer.records):
