@@ -1,6 +1,6 @@
 """The composition root: Daybook's parts, and the HTTP service over them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Any
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from api import web
-from api.analytics import buying_power_http
+from api.analytics import buying_power_http, gains_http
 from api.analytics import http as analytics_http
 from api.audit import closing_http, events_http, proofs_http
 from api.clock import now
@@ -24,7 +24,7 @@ from api.http.auth import Keyring
 from api.http.bodies import Bodies
 from api.http.gate import Gate, Needs, Segments
 from api.http.idempotency import REPLAYED_HEADER, decimals_of
-from api.http.methods import Methods, Paths
+from api.http.methods import Acceptable, Methods, Paths
 from api.http.observability import Measures, Observed
 from api.http.origins import Origins, names_of
 from api.http.reads import Reads
@@ -60,6 +60,7 @@ QUERIES = (
     explain_http,
     restatement_http,
     analytics_http,
+    gains_http,
     buying_power_http,
     what_if_http,
     journal_http,
@@ -77,9 +78,9 @@ Send decimals as text (`"0.25"`); answers carry them as text. Every answer has `
 covers it; a query with `min_seq` waits until it has reached that place. The scope that an operation's key needs is
 under `security`. A request that needs a second person is answered 202, with the proposal. Errors are RFC 9457 problem
 details: `code` is stable and for programs, `detail` for people; docs/errors.md has every code. HEAD is answered where
-GET is, OPTIONS everywhere. A body is JSON in UTF-8; `Accept` is not negotiated but for reports. In CSV, text that a
-spreadsheet would compute, or that begins with an apostrophe, has an apostrophe before it: remove one from every cell
-that begins with one.
+GET is, OPTIONS everywhere. A body is JSON in UTF-8. An `Accept` that excludes every form of an answer is 406. In CSV,
+text that a spreadsheet would compute, or that begins with an apostrophe, has an apostrophe before it: remove one from
+every cell that begins with one.
 """
 
 
@@ -133,16 +134,23 @@ def create_app(
     operations = [route for part in parts for route in part.router.routes]
     bodies = [each.field_info.annotation for each in map(body_of, operations) if each is not None]
     app.state.decimals = decimals_of([*bodies, venue_reports.VenueReportSubmission])
-    app.state.paths = paths = Paths([*operations, *app.routes])
+    app.state.paths = Paths([*operations, *app.routes])
+    _guard(app, operations)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _guard(app: FastAPI, operations: Sequence[BaseRoute]) -> None:
+    """Add what a request passes before its route; the last one added is the first that it meets."""
+    daybook = app.state.daybook
     app.add_middleware(Bounded, daybook=daybook, routes=operations)
-    app.add_middleware(Methods, paths=paths)
-    app.add_middleware(Bodies)  # the last one added is the first that a request meets
-    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=Needs(operations))
+    app.add_middleware(Acceptable, routes=operations)
+    app.add_middleware(Methods, paths=app.state.paths)
+    app.add_middleware(Bodies)
+    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=app.state.is_demo), needs=Needs(operations))
     app.add_middleware(Origins, names=names_of(daybook.settings.allowed_hosts, daybook.settings.host))
     app.add_middleware(Observed, measures=app.state.measures)
     app.add_middleware(Segments)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
-    return app
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

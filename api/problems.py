@@ -118,6 +118,7 @@ KINDS: dict[str, Kind] = {
     "forbidden": Kind(403, Code.FORBIDDEN, "the key lacks the scope"),
     "cross-site": Kind(403, Code.CROSS_SITE, "a page of another site sent it from a browser"),
     "http-405": Kind(405, Code.METHOD_NOT_ALLOWED, "the path has other methods, which `Allow` names"),
+    "http-406": Kind(406, Code.NOT_ACCEPTABLE, "`Accept` excludes every form of the answer; `available` has them"),
     "http-408": Kind(408, Code.TOO_SLOW, "the body did not arrive in time; nothing was recorded"),
     "http-413": Kind(413, Code.TOO_LARGE, "the body is too large; send less at once"),
     "http-415": Kind(415, Code.UNSUPPORTED_MEDIA_TYPE, "a body is sent as application/json, in UTF-8"),

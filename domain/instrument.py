@@ -9,7 +9,7 @@ settles in a third currency is a quanto: its size is that currency for each cont
 0.000001 XBT.
 
 FIX: MinPriceIncrement(969), RoundLot(561), ContractMultiplier(231), SettlCurrency(120), StrikePrice(202),
-PutOrCall(201), MaturityDate(541).
+PutOrCall(201), ExerciseStyle(1194), MaturityDate(541).
 
 Facts change in time: an amendment has the moment from which it holds, and an old fill is valued with the facts of its
 day (`Instrument.facts_at`). Another contract size turns what is held into contracts of that size
@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import assert_never
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from domain import names
 from domain.errors import RequestRefused
@@ -49,6 +49,13 @@ class PutOrCall(StrEnum):
     CALL = "CALL"
 
 
+class ExerciseStyle(StrEnum):
+    """FIX ExerciseStyle(1194): an option of EUROPEAN style is exercised at its expiry, of AMERICAN at any time."""
+
+    EUROPEAN = "EUROPEAN"
+    AMERICAN = "AMERICAN"
+
+
 class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
     """The facts that turn quantity and price into money; carried by every event that needs them."""
 
@@ -60,6 +67,7 @@ class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
     expiry: datetime | None = None
     strike: Decimal | None = None
     put_or_call: PutOrCall | None = None
+    exercise_style: ExerciseStyle = ExerciseStyle.EUROPEAN
 
     @property
     def unit(self) -> str:
@@ -190,7 +198,23 @@ class InstrumentDelisted(Struct, frozen=True, tag="InstrumentDelisted"):
     effective_at: datetime
 
 
-InstrumentEvent = InstrumentListed | InstrumentAmended | InstrumentDelisted
+class InstrumentRedenominated(Struct, frozen=True, tag="InstrumentRedenominated", omit_defaults=True):
+    """What is held of an instrument became another one: `units` of it for every `per` of this one, at `effective_at`.
+
+    A redenomination, a renaming (1 for 1), a split, a merger into another coin: no disposal. The position transfers
+    beside it have the reason REDENOMINATION, the other position as counterparty, and the lots with their ages.
+    """
+
+    instrument_id: str
+    redenomination_id: str
+    to_instrument_id: str
+    units: Decimal
+    per: Decimal
+    effective_at: datetime
+    account_id: str = ""  # "": of all accounts
+
+
+InstrumentEvent = InstrumentListed | InstrumentAmended | InstrumentDelisted | InstrumentRedenominated
 
 
 class ListInstrument(Struct, frozen=True):
@@ -219,7 +243,19 @@ class DelistInstrument(Struct, frozen=True):
     effective_at: datetime
 
 
-InstrumentRequest = ListInstrument | AmendInstrument | DelistInstrument
+class RedenominateInstrument(Struct, frozen=True):
+    """Turn what is held of an instrument into another one, at its cost, with its lots and their ages."""
+
+    instrument_id: str
+    redenomination_id: str
+    to_instrument_id: str
+    units: Decimal
+    per: Decimal
+    effective_at: datetime
+    account_id: str = ""
+
+
+InstrumentRequest = ListInstrument | AmendInstrument | DelistInstrument | RedenominateInstrument
 
 
 class Instrument(Struct, frozen=True):
@@ -228,6 +264,12 @@ class Instrument(Struct, frozen=True):
     instrument_id: str
     history: tuple[Facts, ...]
     delisted_at: datetime | None = None
+    redenominations: tuple[InstrumentRedenominated, ...] = ()
+
+    def redenominated(self, redenomination_id: str) -> InstrumentRedenominated | None:
+        """The redenomination of an id, if there was one."""
+        found = (each for each in self.redenominations if each.redenomination_id == redenomination_id)
+        return next(found, None)
 
     @property
     def contract(self) -> Contract:
@@ -277,6 +319,8 @@ def decide(instrument: Instrument | None, request: InstrumentRequest) -> tuple[I
             if known.delisted_at is not None and known.delisted_at <= request.effective_at:
                 return ()
             return (InstrumentDelisted(request.instrument_id, request.effective_at),)
+        case RedenominateInstrument():
+            return _redenominated(_known(instrument, request.instrument_id), request)
         case _:
             assert_never(request)
 
@@ -285,6 +329,36 @@ def _known(instrument: Instrument | None, instrument_id: str) -> Instrument:
     if instrument is None:
         raise RequestRefused("the instrument is listed; list it first", instrument_id=instrument_id)
     return instrument
+
+
+def _redenominated(instrument: Instrument, request: RedenominateInstrument) -> tuple[InstrumentEvent, ...]:
+    event = InstrumentRedenominated(**asdict(request))
+    known = instrument.redenominated(request.redenomination_id)
+    if known is not None:
+        if known == event:
+            return ()
+        raise RequestRefused(
+            "one redenomination_id names one redenomination", redenomination_id=request.redenomination_id,
+            to_instrument_id=known.to_instrument_id, units=known.units, per=known.per,
+        )  # fmt: skip
+    for field, value in (("units", request.units), ("per", request.per)):
+        if not value.is_finite() or value <= 0:
+            raise RequestRefused(f"{field} above zero", **{field: value})
+    if instrument.instrument_id == request.to_instrument_id and request.units == request.per:
+        raise RequestRefused("a redenomination changes the instrument or the number of units", units=request.units)
+    return (event,)
+
+
+def check_successor(old: Instrument, new: Instrument | None, request: RedenominateInstrument) -> None:
+    """Check that what is held of one instrument can become the other one at its cost. Raises RequestRefused."""
+    if new is None:
+        raise RequestRefused("the instrument is listed; list it first", instrument_id=request.to_instrument_id)
+    one, other = old.facts_at(request.effective_at).contract, new.facts_at(request.effective_at).contract
+    if (one.kind, one.settle) != (other.kind, other.settle):
+        raise RequestRefused(
+            "a redenomination keeps kind and settlement currency", kind=other.kind, settle=other.settle,
+            to_instrument_id=request.to_instrument_id,
+        )  # fmt: skip
 
 
 def _amended(instrument: Instrument, request: AmendInstrument) -> tuple[InstrumentEvent, ...]:
@@ -331,7 +405,8 @@ def _check_facts(request: ListInstrument | AmendInstrument) -> None:
     terms = (contract.strike, contract.put_or_call, contract.expiry)
     if is_option and None in terms:
         raise RequestRefused("an option has strike, put_or_call and expiry", strike=contract.strike)
-    if not is_option and (contract.strike is not None or contract.put_or_call is not None):
+    is_styled = contract.exercise_style is not ExerciseStyle.EUROPEAN
+    if not is_option and (contract.strike is not None or contract.put_or_call is not None or is_styled):
         raise RequestRefused("only an option has a strike", strike=contract.strike)
     steps = {"tick_size": request.tick_size, "lot_size": request.lot_size, "contract_size": contract.contract_size}
     if contract.strike is not None:
@@ -377,5 +452,8 @@ def evolve(instrument: Instrument | None, event: InstrumentEvent) -> Instrument:
         case InstrumentDelisted():
             assert instrument is not None, "a stream starts with InstrumentListed"
             return replace(instrument, delisted_at=event.effective_at)
+        case InstrumentRedenominated():
+            assert instrument is not None, "a stream starts with InstrumentListed"
+            return replace(instrument, redenominations=(*instrument.redenominations, event))
         case _:
             assert_never(event)

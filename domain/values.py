@@ -80,6 +80,20 @@ class Side(StrEnum):
         return 1 if self is Side.BUY else -1
 
 
+class TradeKind(StrEnum):
+    """The cause of a trade: LIQUIDATION and AUTO_DELEVERAGE by the venue, SETTLEMENT and EXERCISE in cash at expiry.
+
+    DELIVERY closes an option or future, and opens what was delivered for it.
+    """
+
+    TRADE = "TRADE"
+    LIQUIDATION = "LIQUIDATION"
+    AUTO_DELEVERAGE = "AUTO_DELEVERAGE"
+    SETTLEMENT = "SETTLEMENT"
+    EXERCISE = "EXERCISE"
+    DELIVERY = "DELIVERY"
+
+
 class PositionSide(StrEnum):
     """The leg of a position: BOTH of one-way mode; in hedge mode a venue holds a LONG and a SHORT one side by side.
 

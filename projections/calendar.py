@@ -111,3 +111,11 @@ def days(close: Close, first: date, last: date) -> Days:
         raise InvalidInput("from", first.isoformat(), f"at most {DAYS_MAX} days before {last.isoformat()}")
     dates = tuple(first + step * DAY for step in range(count))
     return Days(close, dates, (close.at(first - DAY), *map(close.at, dates)))
+
+
+def parsed_zone(text: str, field: str = "zone") -> ZoneInfo:
+    """Return a time zone of the IANA database, such as Europe/Berlin. Raises InvalidInput."""
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidInput(field, text, "a zone of the IANA database, such as Europe/Berlin") from error

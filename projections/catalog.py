@@ -1,6 +1,7 @@
 """The catalog of all projections."""
 
 from projections.controls import shadow_limits
+from projections.gains import coin_entries
 from projections.models import (
     balances,
     breaks,
@@ -29,5 +30,6 @@ PROJECTIONS = (
     reference_data.PROJECTION,
     daily_sums.PROJECTION,
     capital_flows.PROJECTION,
+    coin_entries.PROJECTION,
     log_index.PROJECTION,
 )

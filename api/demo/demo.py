@@ -38,7 +38,7 @@ from domain.errors import Unavailable
 from domain.values import divide, rounded
 from projections.analytics import exposure, pnl
 from projections.catalog import PROJECTIONS
-from projections.models import breaks, limits, orders, positions
+from projections.models import breaks, capital_flows, limits, orders, positions
 
 HOST = "127.0.0.1"
 HOMES_MAX = 9
@@ -171,7 +171,7 @@ def _outcome(daybook: Daybook, seed: int, summary: DaySummary) -> Outcome:
             log_seq=daybook.log.head().seq,
             log_bytes=sum(size for _, size in topics.values()),
             throughput=_throughput(summary),
-            pnl=pnl.pnl(connection, marks=marks),
+            pnl=pnl.pnl(connection, marks=marks) + pnl.of_cash(capital_flows.cash_of(connection)),
             exposure=exposure.totals(
                 exposure.exposure(positions.positions(connection), (), exposure.Pricing(marks)), ("instrument_id",)
             ),

@@ -180,7 +180,7 @@ def _pnl(rows: list[PnlRow], *, is_narrow: bool) -> Iterator[Table]:
         else:
             table = _table("Strategy", f"in {currency}", "Position", *sums, left=2)
         for row in held:
-            symbol, strategy = symbol_of(row["instrument_id"]), row["strategy_id"]
+            symbol, strategy = symbol_of(row["instrument_id"]) or "cash", row["strategy_id"]
             if is_narrow:
                 table.add_row(Text.assemble(symbol, "\n", (strategy, "dim")), *_sums(row, currency))
             else:

@@ -31,6 +31,7 @@ CURRENCY = NAME
 VENUE = rf"^[A-Z0-9][A-Z0-9_\-]{{0,{values.VENUE_MAX - 1}}}$"
 INSTRUMENT = rf"^{_VISIBLE}( *{_VISIBLE}){{0,{values.NAME_MAX - 1}}}\.[A-Z0-9][A-Z0-9_\-]{{0,{values.VENUE_MAX - 1}}}$"
 TEXT = r"^[^\x00-\x1f\x7f]*$"
+BREAK_ID_MAX = 1500  # the name of a stream, and a version
 INTEGER_LIMIT = 10**values.MAGNITUDE_MAX
 NAMES_ARE = (
     f"An id as it is written where it comes from, of 1 to {values.NAME_MAX} characters and {values.NAME_BYTES_MAX} "
@@ -220,4 +221,9 @@ Place = Annotated[
     ),
 ]
 Text = Annotated[str, StringConstraints(strict=True, max_length=256, pattern=TEXT)]
+BreakId = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=BREAK_ID_MAX, pattern=TEXT),
+    Field(description="as listed: of a difference from a statement, or the place in the log of what a report broke"),
+]
 Seq = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 2**63 - 1})]

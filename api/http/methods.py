@@ -1,21 +1,28 @@
-"""Methods by RFC 9110: HEAD wherever there is GET, OPTIONS everywhere, and `Allow` with all methods of a path.
+"""Methods and media types by RFC 9110: HEAD wherever there is GET, OPTIONS everywhere, `Allow`, and 406.
 
 HEAD is answered as GET is, without the body. OPTIONS is 204 with `Allow`. A method that a path has not is 405 with
-`Allow`, and a path that there is not is 404; a slash at the end makes another path.
+`Allow`, and a path that there is not is 404; a slash at the end makes another path. A request whose `Accept` excludes
+every form of the answer is 406, before anything is done.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.problem_responses import MEDIA_TYPE, response
 from api.problems import Problem
 
 OF_FILES = frozenset({"GET", "HEAD"})  # what is mounted: the files of the pages
 VARIABLE = re.compile(r"{[^}]*}")  # of a template; where two match a path, the one that says more of it counts
 ANSWERED = frozenset({"OPTIONS"})
+JSON = "application/json"
+ACCEPT_SHOWN_MAX = 200
+WEIGHT = re.compile(r"q=([01])(?:\.([0-9]{0,3}))?")  # RFC 9110 12.4.2; what is none counts as 1
 
 
 class Paths:
@@ -74,6 +81,69 @@ class Methods:
             scope["route"] = as_get.get("route")  # for the metrics
         else:
             await self._app(scope, receive, send)
+
+
+class Acceptable:
+    """Middleware that answers 406 where `Accept` excludes every media type that an operation answers in.
+
+    Operations that answer in JSON, and maybe in CSV, are checked; reports choose for themselves (`negotiated`), and
+    others have one form of their own. A `format` in the query decides by itself.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
+        self._app = app
+        self._routes = [route for route in routes if isinstance(route, APIRoute) and route.response_model is not None]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        accepted = Headers(scope=scope).get("accept", "") if scope["type"] == "http" else ""
+        if accepted not in ("", "*/*") and (produced := self._produced(scope)):
+            try:
+                negotiated(accepted, produced)
+            except Problem as problem:
+                await response(problem, scope["path"])(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _produced(self, scope: Scope) -> tuple[str, ...]:
+        """Return the media types of the operation that a request is for; none where they are not known."""
+        if b"format=" in scope.get("query_string", b""):
+            return ()
+        route = next((each for each in self._routes if each.matches(scope)[0] is Match.FULL), None)
+        if route is None:
+            return ()
+        described = (each.get("content", {}) for status, each in route.responses.items() if str(status)[0] == "2")
+        return tuple(dict.fromkeys((JSON, *(name for content in described for name in content))))
+
+
+def negotiated(accepted: str, produced: Sequence[str]) -> str:
+    """Return the media type of `produced` that an `Accept` header prefers. Raises Problem, 406, if it excludes all.
+
+    The highest `q` counts, then what is named before what is only in a range, then the place in the header, then that
+    in `produced`. Of a type, its most specific range counts. Who names problem details accepts JSON.
+    """
+    ranges = _ranges(accepted or "*/*")
+    found: list[tuple[tuple[int, int, int, int], str]] = []
+    for place, media_type in enumerate(produced):
+        names = [media_type, f"{media_type.partition('/')[0]}/*", "*/*", *([MEDIA_TYPE] if media_type == JSON else [])]
+        specific = next((index for index, name in enumerate(names) if name in ranges), None)
+        if specific is not None and (weight := ranges[names[specific]][0]):
+            found.append(((-weight, specific, ranges[names[specific]][1], place), media_type))
+    if not found:
+        detail = f"Accept is {accepted[:ACCEPT_SHOWN_MAX]}; the answer is in {', '.join(produced)}"
+        raise Problem(406, "http-406", "Not Acceptable", detail, available=list(produced))
+    return min(found)[1]
+
+
+def _ranges(accepted: str) -> dict[str, tuple[int, int]]:
+    """Return the weight (in thousandths) and the place of each media range of an `Accept` header."""
+    found: dict[str, tuple[int, int]] = {}
+    for place, part in enumerate(accepted.split(",")):
+        name, *parameters = (each.strip().lower() for each in part.split(";"))
+        weight = next((WEIGHT.fullmatch(each) for each in parameters if each.startswith("q=")), None)
+        thousandths = int(weight[1] + (weight[2] or "").ljust(3, "0")) if weight else 1000
+        if name not in found or thousandths > found[name][0]:
+            found[name] = (min(thousandths, 1000), place)
+    return found
 
 
 def _without_body(send: Send) -> Send:

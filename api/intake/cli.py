@@ -34,8 +34,8 @@ from api.terminal.requests import requested
 from domain import account as accounts
 from domain import instrument as instruments
 from domain.account import CostBasis, Costing, FeePolicy
+from domain.instrument import ExerciseStyle, PutOrCall
 from domain.instrument import Kind as ContractKind
-from domain.instrument import PutOrCall
 from domain.risk import LimitStatus, Measure, Scope, SetLimit
 from domain.values import ONE
 
@@ -145,6 +145,7 @@ def add_instrument(
         Decimal | None, typer.Option(parser=positive_option, metavar="PRICE", help="Of an option.")
     ] = None,
     put_or_call: Annotated[PutOrCall | None, typer.Option(help="Of an option.")] = None,
+    exercise_style: Annotated[ExerciseStyle | None, typer.Option(help="Of an option; EUROPEAN if absent.")] = None,
     json: Json = False,
 ) -> None:
     """List an instrument.
@@ -154,6 +155,7 @@ def add_instrument(
     request = Listing(
         instrument_id, kind, base, quote, tick_size=tick_size, lot_size=lot_size, settle=settle,
         contract_size=contract_size, expiry=expiry, strike=strike, put_or_call=put_or_call,
+        exercise_style=exercise_style,
     ).request()  # fmt: skip
     with opened() as daybook:
         answer = daybook.writer.request(request, actor=actor())

@@ -19,10 +19,10 @@ from api.terminal.options import (
 from api.terminal.output import Column, Json, say, write_json, write_table
 from api.terminal.requests import requested
 from domain import risk
-from domain.account import ResolveBreak
 from domain.risk import EngageSwitch, Mode, ReleaseSwitch, Scope
 
 kill_switch = typer.Typer(name="kill-switch", help="Kill switches: engage, release, list.", no_args_is_help=True)
+BreakIdArgument = Annotated[str, typer.Argument(metavar="BREAK", help="Its id, as listed.")]
 breaks = typer.Typer(name="break", help="Breaks: dismiss, correct.", no_args_is_help=True)
 
 Reason = Annotated[str, typer.Option(help="Why; kept on record.")]
@@ -98,14 +98,16 @@ def list_(account: AccountId = risk.FIRM, json: Json = False) -> None:
 
 @breaks.command()
 def dismiss(
-    break_id: Annotated[str, typer.Argument(parser=name_option, metavar="BREAK", help="Its id, as listed.")],
+    break_id: BreakIdArgument,
     reason: Reason,
     account: AccountId = "main",
     json: Json = False,
 ) -> None:
-    """Dismiss a break of a reconciliation by hand. If the next statement still shows it, it opens again."""
+    """Dismiss a break of any kind by hand. A difference that the next statement still shows opens again."""
+    from api.intake.venue_reports.breaks import dismissal
+
     with opened() as daybook:
-        requested(daybook, ResolveBreak(account, break_id, reason, now()), json=json)
+        requested(daybook, dismissal(daybook, account, break_id, reason), json=json)
     if json:
         write_json({"account_id": account, "break_id": break_id, "reason": reason})
     else:
@@ -114,19 +116,27 @@ def dismiss(
 
 @breaks.command()
 def correct(
-    break_id: Annotated[str, typer.Argument(parser=name_option, metavar="BREAK", help="Its id, as listed.")],
+    break_id: BreakIdArgument,
     account: AccountId = "main",
+    report: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="What happened: venue reports, as `daybook venue-report` reads."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Correct our records to what the venue states: record what resolves a break, and end the break with it."""
-    from api.intake.venue_reports.reconciliation import correction
+    """Correct our records: record the reports that resolve a break, and end the break with them.
 
+    Without --report, a difference from a venue statement is corrected to what the venue states.
+    """
+    from api.intake.venue_reports.breaks import corrected_by, corrections, read_from
+    from api.intake.venue_reports.cli import reports_of
+    from domain.access import label
+
+    raws = reports_of(report) if report is not None else []
     with opened() as daybook:
-        reports = correction(daybook, account, break_id)
-        for answer in daybook.writer.report(list(reports), actor=actor()):
-            if answer.error is not None:
-                raise answer.error
-    recorded = [type(report).__name__ for report in reports[:-1]]
+        given = read_from(daybook, raws, label(actor()))
+        reports = corrections(daybook, account, break_id, given)
+        recorded = corrected_by(reports, daybook.writer.report(list(reports), actor=actor()))
     if json:
         write_json({"account_id": account, "break_id": break_id, "recorded": recorded})
     else:

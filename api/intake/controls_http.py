@@ -3,22 +3,25 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 from starlette.responses import Response
 
 from adapters.writer.batch import Look
 from api.clock import now
 from api.http.auth import Admin, Reader, Trader
 from api.http.dependencies import OpenDaybook, RequestId, answer
-from api.http.fields import CurrencyCode, InstrumentId, Name, RequestBody, Text, VenueCode
+from api.http.fields import BreakId, CurrencyCode, InstrumentId, Name, RequestBody, Text, VenueCode
 from api.http.idempotency import IdempotencyKey, carried_out, command, one
 from api.http.problem_responses import responses
 from api.intake.requests_http import CREATED, PROPOSED
-from api.intake.venue_reports.reconciliation import correction
+from api.intake.venue_reports.breaks import corrected_by, corrections, dismissal
+from api.intake.venue_reports.parsing import VenueReport, as_report
 from api.operations import access_schemas as schemas
 from domain import risk
-from domain.account import ResolveBreak
 from domain.ledger import Answer
 from domain.risk import EngageSwitch, Mode, ReleaseSwitch, Scope
+
+CORRECTING_REPORTS_MAX = 100
 
 router = APIRouter(prefix="/v1", tags=["controls"], responses=responses(401, 403, 409, 422, 429, 503))
 
@@ -50,18 +53,21 @@ class ReleaseRequest(SwitchScope):
 
 
 class DismissRequest(RequestBody):
-    """A break of a reconciliation, and why it is none."""
+    """A break, and why it is none."""
 
     account_id: Name
-    break_id: Name
+    break_id: BreakId
     reason: Text
 
 
 class CorrectRequest(RequestBody):
-    """A break of a reconciliation, to be resolved as the venue states it."""
+    """A break, to be resolved by `reports`; without any, a difference from a statement as the venue states it."""
 
     account_id: Name
-    break_id: Name
+    break_id: BreakId
+    reports: Annotated[list[VenueReport], Field(min_length=1, max_length=CORRECTING_REPORTS_MAX)] | None = Field(
+        None, description="what happened, in the words of POST /v1/venue-reports; recorded in your name, all or none"
+    )
 
 
 @router.post("/kill-switches", status_code=201, response_model=schemas.SwitchAnswer, responses=CREATED | PROPOSED)
@@ -100,8 +106,8 @@ def list_kill_switches(
 def dismiss_break(
     body: DismissRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
 ) -> Response:
-    """Dismiss a break by hand. If the next statement still shows it, it opens again."""
-    request = ResolveBreak(body.account_id, body.break_id, body.reason, now())
+    """Dismiss a break of any kind by hand. A difference that the next statement still shows opens again."""
+    request = dismissal(daybook, body.account_id, body.break_id, body.reason)
 
     def respond(answers: list[Answer], _: Look) -> Response:
         return answer(body.model_dump(), seq=one(answers).seq, status=201)
@@ -113,19 +119,20 @@ def dismiss_break(
 def correct_break(
     body: CorrectRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
 ) -> Response:
-    """Correct our records to what the venue states: record what resolves a break, and end the break with it.
+    """Correct our records: record the reports that resolve a break, and end the break with them.
 
-    A missing fill is booked, a surplus one busted, an order is canceled or adopted, a balance or position adjusted.
+    Given `reports` are recorded in your name, for a break of any kind. Without any, a difference from a venue statement
+    is corrected to what the venue states: a missing fill is booked, a surplus one busted, an order is canceled or
+    adopted, a balance or position adjusted.
     """
     is_repeated = key is not None and bool(daybook.log.kept([(caller.actor, key.name)]))
-    reports = () if is_repeated else correction(daybook, body.account_id, body.break_id)
+    given = [as_report(each, daybook.writer.state) for each in body.reports or ()]
+    reports = () if is_repeated else corrections(daybook, body.account_id, body.break_id, given)
 
     def respond(answers: list[Answer], _: Look) -> Response:
-        for each in answers:
-            if each.error is not None:
-                raise each.error
-        booked = [type(report).__name__ for report in reports[:-1]]
-        return answer(body.model_dump() | {"recorded": booked}, seq=answers[0].seq, status=201)
+        booked = corrected_by(reports, answers)
+        shown = {"account_id": body.account_id, "break_id": body.break_id, "recorded": booked}
+        return answer(shown, seq=answers[0].seq, status=201)
 
     return carried_out(daybook, command(reports, caller, request_id), key, respond)
 

@@ -9,7 +9,7 @@ from api.clock import now
 from domain import account, instrument
 from domain.account import Costing, OpenAccount
 from domain.errors import InvalidInput, RequestRefused
-from domain.instrument import Contract, Instrument, Kind, ListInstrument, PutOrCall
+from domain.instrument import Contract, ExerciseStyle, Instrument, Kind, ListInstrument, PutOrCall
 from domain.values import ONE, Mark
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Listing(NamedTuple):
     expiry: datetime | None = None
     strike: Decimal | None = None
     put_or_call: PutOrCall | None = None
+    exercise_style: ExerciseStyle | None = None
 
     def request(self) -> ListInstrument:
         """Return the request that lists it."""
@@ -84,5 +85,6 @@ class Listing(NamedTuple):
         contract = Contract(
             self.kind, self.base, self.quote, settle, contract_size=self.contract_size, expiry=self.expiry,
             strike=self.strike, put_or_call=self.put_or_call,
+            exercise_style=self.exercise_style or ExerciseStyle.EUROPEAN,
         )  # fmt: skip
         return ListInstrument(self.instrument_id, contract, self.tick_size, self.lot_size)

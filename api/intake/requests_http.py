@@ -40,7 +40,7 @@ from api.read_models.records import account_record, instrument_record, order_rec
 from domain import account, instrument, order, risk
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.errors import RequestRefused
-from domain.instrument import Kind, PutOrCall
+from domain.instrument import ExerciseStyle, Kind, PutOrCall
 from domain.ledger import Answer
 from domain.marks import QualifiedMark, Quality, RecordMarks
 from domain.order import (
@@ -101,6 +101,9 @@ class ListInstrumentRequest(RequestBody):
     expiry: AnyTime | None = Field(None, description="of a dated future or an option")
     strike: Positive | None = Field(None, description="of an option")
     put_or_call: PutOrCall | None = Field(None, description="of an option")
+    exercise_style: ExerciseStyle | None = Field(
+        None, description="of an option: EUROPEAN (if null) is exercised at its expiry, AMERICAN at any time"
+    )
 
 
 class SetLimitRequest(RequestBody):

@@ -33,10 +33,12 @@ from api.reports.digest import parse
 from domain import order
 from domain.access import Bounds
 from domain.errors import LedgerError
+from domain.holdings.gains import Scope
 from domain.order import Order, OrderKey
 from projections.models.log_index import stream_parts
 
 ACCOUNT, STRATEGY, DEFAULT_STRATEGY = "account_id", "strategy_id", "main"
+LIQUIDATED = ("liquidated", "liquidation")  # of any strategy, where a report names none
 OF_NO_ACCOUNT = {
     "list_instruments", "read_instrument", "latest_checkpoint", "latest_note", "list_checkpoints",
     "prove_consistency", "list_seal_keys", "prove_mark",
@@ -185,6 +187,8 @@ class _Check:
             given = _only(query, field)
             if given is None and len(allowed) > 1:
                 raise self._beyond(f"name one of them as {field}")
+            if field == ACCOUNT and _only(query, "scope") == Scope.ALL:
+                raise self._beyond("lots over all accounts are of others too")
             if given is None:
                 more += f"&{field}={quote(allowed[0], safe='')}"
             elif not has(_normal(given)):
@@ -227,6 +231,8 @@ class _Check:
         digest = parse(text)
         if self._bounds.accounts:
             self._check_account(digest.parameters.account_id or "")
+            if digest.parameters.scope is Scope.ALL:
+                raise self._beyond("lots over all accounts are of others too")
         if self._bounds.strategies:
             self._check_strategy(digest.parameters.strategy_id or "")
             if digest.report not in REPORTS_BY_STRATEGY:
@@ -263,6 +269,8 @@ class _Check:
         cl_ord_id = self._path.get("cl_ord_id") or element.get("cl_ord_id")
         is_known = cl_ord_id is not None and self._check_strategy_of(account_id, _normal(str(cl_ord_id)))
         if not named and self._operation.name in OF_WHOLE_ACCOUNT:
+            raise self._beyond(f"name one of them as {STRATEGY}")
+        if not named and element.get("type") in LIQUIDATED:
             raise self._beyond(f"name one of them as {STRATEGY}")
         if not named and (not is_known or element.get("type") in ("filled", "funding")):
             self._check_strategy(DEFAULT_STRATEGY)  # the one that is meant where none is named

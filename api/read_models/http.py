@@ -20,7 +20,7 @@ from adapters.postgres.scopes import Scope
 from api.http.auth import Reader, needs
 from api.http.cursors import cursor_after
 from api.http.dependencies import OpenDaybook, answer, documented
-from api.http.fields import AnyTime, InstrumentId, Name
+from api.http.fields import AnyTime, BreakId, InstrumentId, Name
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
 from api.parameters import given_marks
@@ -41,7 +41,6 @@ from api.read_models.recosting import Conventions
 from api.read_models.snapshot import marks_at, reading
 from domain import account, instrument
 from domain.account import Account, CostBasis, FeePolicy
-from domain.errors import InvalidInput
 from domain.order import OrderKey, OrdStatus
 from domain.order import stream as order_stream
 from domain.risk import LimitStatus
@@ -67,10 +66,11 @@ class OrdersQuery(PageQuery):
 
 
 class BreaksQuery(PageQuery):
-    """Which breaks, also by kind, and those of reconciliations by status."""
+    """Which breaks, also by kind, status and id."""
 
     kind: Literal["ORDER", "POSITION", "ACCOUNT", "UNREADABLE", "RECONCILIATION"] | None = None
-    status: Literal["OPEN", "RESOLVED"] | None = Field(None, description="of breaks of kind RECONCILIATION")
+    status: Literal["OPEN", "RESOLVED"] | None = None
+    break_id: BreakId | None = None
 
 
 class LimitsQuery(SelectionQuery):
@@ -244,6 +244,8 @@ def _selected(
 def read_pnl(query: Annotated[PnlQuery, Query()], context: Context) -> Response:
     """Realized and unrealized PnL, fees and funding of every position; `totals` sum them for each of `by` and currency.
 
+    What cash earned (interest, rebates, rewards) and was charged apart from trades is in rows of kind CASH, one for
+    each account and currency, and in `totals`; not where a strategy, instrument or leg is selected.
     A figure that needs an unknown mark is null, and so is every sum it is part of. In totals, `net` counts fees in
     other currencies at the marks; those without a rate are `left_out`.
     """
@@ -297,17 +299,16 @@ def list_limits(query: Annotated[LimitsQuery, Query()], context: Context) -> Res
 def list_would_refuse(query: Annotated[PageQuery, Query()], context: Context) -> Response:
     """Orders and replacements that passed and that shadow limits would have refused, the newest first.
 
-    `account_id` is the limit's (`firm`: over all accounts together), `strategy_id` and `instrument_id` are the order's.
+    `account_id` is the limit's (`firm`: over all accounts together); `strategy_id`, `instrument_id` and `position_side`
+    are the order's.
     `totals` has the number for each version of each shadow limit, for any order.
     """
-    if query.position_side is not None:
-        raise InvalidInput("position_side", query.position_side, "allowed here: limits are of both legs together")
     after = cursor_after(query.cursor, int)
     moment = query.moment_recorded()
     with reading(context.daybook, shadow_limits.NAME, min_seq=query.min_seq, moment=moment) as at:
         rows = shadow_limits.would_refuse(
-            at.source, query.account_id, query.strategy_id, query.instrument_id, limit=query.limit + 1,
-            after=after[0] if after else None,
+            at.source, query.account_id, query.strategy_id, query.instrument_id,
+            position_side=query.position_side, limit=query.limit + 1, after=after[0] if after else None,
         )  # fmt: skip
         totals = shadow_limits.would_refuse_counts(at.source, query.account_id)
     return context.page(query, at, rows, by=("refused_seq",), shape=schemas.RefusalRow, totals=totals)
@@ -319,8 +320,8 @@ def list_breaks(query: Annotated[BreaksQuery, Query()], context: Context) -> Res
     after = cursor_after(query.cursor, int)
     with reading(context.daybook, "breaks", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
         rows = breaks.breaks(
-            at.source, query.account_id, kind=query.kind, status=query.status, limit=query.limit + 1,
-            after=after[0] if after else None,
+            at.source, query.account_id, kind=query.kind, status=query.status, break_id=query.break_id,
+            limit=query.limit + 1, after=after[0] if after else None,
         )  # fmt: skip
     return context.page(query, at, coded(rows), by=("break_seq",), shape=schemas.BreakRow)
 

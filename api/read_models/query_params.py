@@ -11,6 +11,7 @@ from api.encoding import csv_text
 from api.http.cursors import cursor_of
 from api.http.dependencies import SEQ_HEADER, OfDaybook, OpenDaybook, answer, documented
 from api.http.fields import CURRENCY, INSTRUMENT, InstrumentId, Name, Place, RequestBody, text_by
+from api.http.methods import JSON, negotiated
 from api.parameters import NOW_WORD, Moment, Where, moment_of, parsed_asset, parsed_day
 from api.read_models import schemas
 from api.read_models.snapshot import Reading
@@ -119,7 +120,7 @@ class QueryContext(OfDaybook):
 
     def is_csv(self, query: SelectionQuery) -> bool:
         """Whether CSV is requested."""
-        return query.format == "csv" or (query.format is None and CSV in self.accepted)
+        return (query.format or negotiated(self.accepted, (JSON, CSV))) in ("csv", CSV)
 
     def rows(
         self,

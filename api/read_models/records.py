@@ -56,6 +56,7 @@ def instrument_record(known: instrument.Instrument) -> dict[str, Any]:
         "expiry": contract.expiry,
         "strike": contract.strike,
         "put_or_call": contract.put_or_call,
+        "exercise_style": contract.exercise_style if contract.put_or_call is not None else None,
         "effective_at": since if len(known.history) > 1 else None,
         "delisted_at": known.delisted_at,
     }

@@ -63,7 +63,7 @@ def _recosted(source: Source, row: PositionRow, conventions: Conventions, occurr
     entries = sorted(
         map(executions.costing_entry_of, _trades(source, row, occurred_by)), key=lambda entry: entry.occurrence
     )
-    effects, book = costing.replay(entries, chosen)
+    effects, book = costing.replay(entries, chosen, is_recosted=True)
     fees: dict[str, Decimal] = defaultdict(lambda: ZERO)
     for entry, effect in zip(entries, effects, strict=True):
         for fee in expensed(effect, entry.commission) if entry.commission is not None else ():

@@ -56,6 +56,7 @@ class InstrumentAnswer(Answer):
     expiry: TimeText | None
     strike: DecimalText | None
     put_or_call: str | None
+    exercise_style: str | None = Field(description="of an option: EUROPEAN or AMERICAN")
     effective_at: TimeText | None = Field(description="since when the newest facts hold; null: always")
     delisted_at: TimeText | None
 
@@ -185,6 +186,9 @@ class VenueReportAnswer(Answer):
     detail: str | None = Field(None, description="what is wrong with it, in a sentence")
     errors: list[dict[str, Any]] | None = Field(
         None, description="of an unreadable one: field, value, rule, code, message"
+    )
+    break_id: str | None = Field(
+        None, description="the id of the break that keeps it, opened now or before: `GET /v1/breaks?break_id=`"
     )
     breaks: list[dict[str, Any]] | None = Field(
         None, description="of a venue statement: its differences from our records, each with the id of its break"
@@ -426,7 +430,8 @@ BreakRow = _row(
 )  # fmt: skip
 PnlRow = _row(
     "PnlRow",
-    "A position and its PnL.",
+    "A position and its PnL; or what cash of an account earned and was charged in a currency (kind CASH, without an"
+    " instrument): `income` and `fees_settle`.",
     _SHOWN,
     avg_px=DecimalText | None,
     venue=str,

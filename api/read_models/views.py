@@ -31,7 +31,8 @@ class Lots(NamedTuple):
     matched: list[lots.MatchRow]
 
 
-PRICED, HELD = ("positions", "references"), ("positions", "references", "capital", "balances")
+PRICED = ("positions", "references", "capital")
+HELD = (*PRICED, "balances")
 
 
 def models(
@@ -58,8 +59,9 @@ def positions_of(
 
 
 def pnl_of(reading: Reading, where: Where, marks: Marks, conventions: Conventions = OWN) -> list[pnl.PnlRow]:
-    """Return every position's PnL at the marks."""
-    return [pnl.valued(row, mark_of(row, marks)) for row in positions_of(reading, where, conventions)]
+    """Return every position's PnL at the marks, and what the cash of whole accounts earned and was charged."""
+    held = [pnl.valued(row, mark_of(row, marks)) for row in positions_of(reading, where, conventions)]
+    return held + pnl.of_cash(_flows(reading, where))
 
 
 def pnl_totals(rows: Sequence[pnl.PnlRow], by: Sequence[str], reading: Reading, marks: Marks) -> list[pnl.PnlTotal]:
@@ -87,23 +89,26 @@ def cash_of(reading: Reading, where: Where) -> list[exposure.CashRow]:
 
     As occurred it is that of the half hours that had begun.
     """
-    if any(name is not None for name in where[1:]):
-        return []
-    by = reading.occurred_by
-    end = SLOTS_MAX if by is None else slot_of(by) + 1
     at_venue = balances.venues(reading.source)
     held: dict[tuple[str, str], tuple[Decimal, int]] = {}
-    for row in capital_flows.cash_of(reading.source, where.account_id, end):
-        if row["slot"] < end:
-            place = (row["account_id"], row["currency"])
-            known = held.get(place, (ZERO, 0))
-            moved = row["external"] + row["income"] - row["fees"] + row["converted"]
-            held[place] = (exact(known[0] + moved), max(known[1], row.get("seq", 0)))
+    for row in _flows(reading, where):
+        place = (row["account_id"], row["currency"])
+        known = held.get(place, (ZERO, 0))
+        moved = row["external"] + row["income"] - row["fees"] + row["converted"]
+        held[place] = (exact(known[0] + moved), max(known[1], row["seq"]))
     return [
         {"account_id": account_id, "venue": at_venue.get(account_id, ""), "asset": asset, "quantity": each, "seq": seq}
         for (account_id, asset), (each, seq) in sorted(held.items())
         if each
     ]
+
+
+def _flows(reading: Reading, where: Where) -> list[capital_flows.CashFlowRow]:
+    if any(name is not None for name in where[1:]):
+        return []
+    by = reading.occurred_by
+    end = SLOTS_MAX if by is None else slot_of(by) + 1
+    return [row for row in capital_flows.cash_of(reading.source, where.account_id, end) if row["slot"] < end]
 
 
 def lots_of(reading: Reading, where: Where, conventions: Conventions = OWN) -> Lots:

@@ -105,13 +105,16 @@ def _money(value: Any) -> str:
 
 
 def _fees(event: Event) -> str:
-    return " and ".join(map(_money, (event.get("commission"), *event.get("further_commissions", ()))))
+    charged = [event["insurance"]] if event.get("insurance") else []
+    return " and ".join(map(_money, (event.get("commission"), *event.get("further_commissions", ()), *charged)))
 
 
 def _filled(event: Event) -> str:
     fee = f", fee {_fees(event)}" if event.get("commission") else ""
+    kind = f"{event['kind']}: " if event.get("kind") else ""
     return (
-        f"{event['side']} {event['last_qty']} {event['instrument_id']} at {event['last_px']}{fee}, {event['exec_id']}"
+        f"{kind}{event['side']} {event['last_qty']} {event['instrument_id']} at {event['last_px']}{fee}, "
+        f"{event['exec_id']}"
     )
 
 

@@ -8,8 +8,10 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from adapters.market.mark_store import KnownBy
+from api.analytics import gains as coin_gains
 from api.analytics import service
 from api.analytics.closing_marks import Valuing, days_of
+from api.analytics.gains import GainsRequest
 from api.analytics.service import Span
 from api.clock import now
 from api.daybook import Daybook
@@ -237,6 +239,20 @@ def statement(basis: Basis) -> Content:
     about: dict[str, Any] = {"account_id": made.account_id, "period": made.period._asdict()}
     about |= {"entries_count": made.entries_count, "trades_count": made.trades_count, "curves": made.curves}
     return Content({name: getattr(made, name) for name in parts}, about, missing_of(made))
+
+
+def gains(basis: Basis) -> Content:
+    """Return the gains of disposals of coins, in one currency, with what they lack."""
+    given = basis.parameters
+    requested = GainsRequest(
+        given.account_id, given.asset, given.method, given.fee_policy,
+        scope=given.scope, withdrawals=given.withdrawals,
+        year=given.year, zone=given.zone, since=given.since, until=given.until, long_term_days=given.long_term_days,
+        currency=given.currency, equal=given.equal, mark_age_max=given.mark_age_max,
+    )  # fmt: skip
+    found = coin_gains.gains(basis.daybook, basis.at, requested)
+    parts = ("items", "totals", "years", "income", "derivatives", "left", "removed", "coins")
+    return Content({name: getattr(found, name) for name in parts}, {"currency": found.currency}, found.missing)
 
 
 def last_close(parameters: Parameters, present: datetime) -> datetime:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from api.parameters import Format, Where
 from api.problems import not_found
 from domain.account import CostBasis, FeePolicy
+from domain.holdings.gains import Scope, Withdrawals
 
 DECIMALS = 18
 STATEMENT = "statement"
@@ -40,9 +41,11 @@ class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     """The parameters of a report, as its digest has them.
 
     `mark` are INSTRUMENT=PRICE; `day` is a date, of a statement also a month. `since` and `until` bound the time of
-    disposals, `long_term_days` is how long a lot is held for long. `occurred_by`: positions, lots, PnL and
-    exposure of only what had happened by that time. `first` and `last` are the days of an analysis. `known_at` is
-    when a restated day was reported, a time or a place in the log. `since_seq`: only what has changed since that place.
+    disposals, `year` in `zone` selects those of one year, `long_term_days` is how long a lot is held for long. `scope`
+    is whose lots a disposal of a coin uses, `withdrawals` what withdrawals of coins are. `occurred_by`: positions,
+    lots, gains, PnL and exposure of only what had happened by that time. `first` and `last` are the days of an
+    analysis. `known_at` is when a restated day was reported, a time or a place in the log. `since_seq`: only what has
+    changed since that place.
     """
 
     account_id: str | None = None
@@ -74,6 +77,10 @@ class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     until: datetime | None = None
     long_term_days: int | None = None
     flow_mark_age_max: int | None = None
+    scope: Scope | None = None
+    withdrawals: Withdrawals | None = None
+    year: int | None = None
+    zone: str | None = None
 
     @property
     def where(self) -> Where:
@@ -148,10 +155,10 @@ _REPORTS = (
     Report(
         "pnl",
         "PnL",
-        "Show the PnL of positions: realized, and unrealized at the newest or given marks.",
-        models=("positions", "references"),
+        "Show the PnL of positions: realized, and unrealized at the newest or given marks; and what cash earned.",
+        models=("positions", "references", "capital"),
         parameters=(*WHICH, *COST, "mark", *AS_OCCURRED),
-        parts=(Part("items", "PnL", WHICH, True), Part("totals", "Total", ("settle",), True)),
+        parts=(Part("items", "PnL", (*WHICH, "settle"), True), Part("totals", "Total", ("settle",), True)),
         is_valued=True,
     ),
     Report(
@@ -249,6 +256,39 @@ _REPORTS = (
         models=("lots", "positions", "executions"),
         parameters=(*WHICH, *COST, "since", "until", "long_term_days", *AS_OCCURRED),
         parts=(Part("items", "Matches", (*WHICH, *MATCH)),),
+    ),
+    Report(
+        "gains",
+        "Gains",
+        "Show every disposal of a coin with the lots it used up: acquired when, held how long, cost, proceeds and gain"
+        " in one currency at the rates of their moments; totals by year, income, derivatives, what is left.",
+        models=("executions", "coins", "references"),
+        parameters=(
+            "account_id",
+            "asset",
+            *COST,
+            "scope",
+            "withdrawals",
+            "year",
+            "zone",
+            "since",
+            "until",
+            "long_term_days",
+            "currency",
+            *VALUED,
+            *AS_OCCURRED,
+        ),
+        parts=(
+            Part("items", "Disposals", ("account_id", "coin", "instrument_id", "reference", "kind", "line"), True),
+            Part("totals", "By year, coin and term", ("year", "account_id", "coin", "term"), True),
+            Part("years", "By year", ("year",), True),
+            Part("income", "Income", is_marked=True),
+            Part("derivatives", "Derivatives", is_marked=True),
+            Part("left", "Lots left", is_marked=True),
+            Part("removed", "Withdrawn", is_marked=True),
+            Part("coins", "Coins", ("account_id", "coin"), True),
+        ),
+        is_valued=True,
     ),
     Report(
         "daily",

@@ -77,14 +77,14 @@ def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Jso
     Uses the same folds as the read models. What was recorded later is not included.
     """
     from api.read_models.snapshot import marks_at, replayed
-    from api.read_models.views import pnl_of, pnl_totals
+    from api.read_models.views import PRICED, pnl_of, pnl_totals
     from projections.models.orders import blotter as blotter_rows
 
     with opened() as daybook:
         if daybook.state(stream(account)) is None:
             raise not_found(f"account {account}", account_id=account)
         head = daybook.log.head()
-        at = replayed(daybook, "positions", "orders", "references", moment=as_of or Moment(seq=head.seq))
+        at = replayed(daybook, "orders", *PRICED, moment=as_of or Moment(seq=head.seq))
         marks = marks_at(daybook, at, {one.instrument_id: one for one in mark or []})
         rows = pnl_of(at, Where(account), marks)
         sums = pnl_totals(rows, (), at, marks)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
+from api.analytics import coin_answers as gained
 from api.analytics import schemas as analytic
 from api.parameters import Where, parsed_day
 from api.read_models import limit_usage, schemas, views
@@ -19,9 +20,8 @@ from api.reports import analyses
 from api.reports.analyses import Basis, Content, distinct
 from api.reports.catalog import Parameters, Part, Report, report_of
 from api.statements import schemas as stated
-from projections.analytics import disposals, exposure, pnl
+from projections.analytics import disposals, exposure
 from projections.analytics.daily_balances import daily_balances
-from projections.analytics.valuation import mark_of
 from projections.models import balances, executions, journal, lots, orders
 from projections.storage.changes import changes
 from projections.storage.rows import MemoryRows, Source
@@ -141,8 +141,7 @@ def _positions(basis: Basis) -> Content:
 
 
 def _pnl(basis: Basis) -> Content:
-    held = views.positions_of(basis.at, basis.parameters.where, conventions_of(basis.parameters))
-    rows = [pnl.valued(row, mark_of(row, basis.marks)) for row in held]
+    rows = views.pnl_of(basis.at, basis.parameters.where, basis.marks, conventions_of(basis.parameters))
     totals = views.pnl_totals(rows, (), basis.at, basis.marks)
     missing = _unmarked(rows)
     missing += [f"no rate for fees of {amount:f} {name}" for row in totals for name, amount in row["left_out"].items()]
@@ -238,6 +237,7 @@ CONTENTS: dict[str, Callable[[Basis], Content]] = {
     "risk": _risk,
     "lots": partial(_lots, "lots"),
     "matches": _matches,
+    "gains": analyses.gains,
     "daily": analyses.daily,
     "equity": analyses.equity,
     "reconciliation": analyses.reconciliation,
@@ -265,6 +265,14 @@ SHAPES: dict[tuple[str, str], type[schemas.Answer]] = {
     ("risk", "items"): schemas.LimitRow,
     ("lots", "items"): schemas.LotRow,
     ("matches", "items"): schemas.MatchRow,
+    ("gains", "items"): gained.GainRow,
+    ("gains", "totals"): gained.GainTotal,
+    ("gains", "years"): gained.GainYear,
+    ("gains", "income"): gained.GainIncome,
+    ("gains", "derivatives"): gained.GainDerivative,
+    ("gains", "left"): gained.GainLeft,
+    ("gains", "removed"): gained.GainRemoved,
+    ("gains", "coins"): gained.GainCoin,
     ("daily", "items"): analytic.DailyPnlRow,
     ("daily", "totals"): analytic.DailyPnlTotal,
     ("daily", "rates"): analytic.RateAnswer,

@@ -15,11 +15,13 @@ from pydantic import Field
 from starlette.responses import Response
 
 from adapters.postgres.scopes import Scope
+from api.analytics.gains import YEAR_FIRST
 from api.analytics.http import CloseText, Day, Equal
 from api.encoding import decimal_text, time_text
 from api.http.auth import needs as needs_key
 from api.http.dependencies import SEQ_HEADER, FileResponse, OpenDaybook, documented
 from api.http.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Place, RequestBody
+from api.http.methods import negotiated
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
 from api.parameters import NOW_WORD, Format, Moment, given_mark, moment_of
@@ -30,7 +32,10 @@ from api.reports.digest import CHARACTERS_MAX, parse
 from api.reports.make import Made, again, make, needs
 from domain.account import CostBasis, FeePolicy
 from domain.errors import InvalidInput
+from domain.holdings.gains import Scope as LotScope
+from domain.holdings.gains import Withdrawals
 from domain.values import PositionSide
+from projections.calendar import parsed_zone
 
 DIGEST_HEADER = "Daybook-Report-Digest"
 MISSING_HEADER = "Daybook-Missing"
@@ -57,7 +62,7 @@ class ReportQuery(RequestBody):
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
     position_side: PositionSide | None = Field(None, description="the leg of hedge mode: LONG, SHORT; else BOTH")
-    asset: AssetId | None = Field(None, description="for balances, journal and trial balance")
+    asset: AssetId | None = Field(None, description="for balances, journal and trial balance; of gains one coin")
     day: str | None = Field(
         None, pattern="^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$",
         description="value date of the journal; last value date of the trial balance; day or month of a statement; date"
@@ -80,11 +85,19 @@ class ReportQuery(RequestBody):
         None, ge=1, le=AGE_SECONDS_MAX,
         description="seconds; an older mark is not used; default: a day, at an order's arrival a minute",
     )  # fmt: skip
-    since: AnyTime | None = Field(None, description="of matches: only disposals from this time on")
-    until: AnyTime | None = Field(None, description="of matches: only disposals before this time")
+    since: AnyTime | None = Field(None, description="of matches and gains: only disposals from this time on")
+    until: AnyTime | None = Field(None, description="of matches and gains: only disposals before this time")
     long_term_days: int | None = Field(
-        None, ge=0, le=100_000, description="of matches: days of 24 hours that are long; default: 365"
+        None, ge=0, le=100_000, description="of matches and gains: days of 24 hours that are long; default: 365"
     )
+    scope: LotScope | None = Field(
+        None, description="of gains: whose lots a disposal uses, those of its ACCOUNT (the default) or of ALL"
+    )
+    withdrawals: Withdrawals | None = Field(
+        None, description="of gains: coins withdrawn are REMOVED with their lots (the default) or DISPOSED of"
+    )
+    year: int | None = Field(None, ge=YEAR_FIRST, le=9998, description="of gains: disposals of this year, in `zone`")
+    zone: str | None = Field(None, max_length=64, description="of gains: the zone of years; default: UTC")
     flow_mark_age_max: int | None = Field(
         None, ge=1, le=AGE_SECONDS_MAX, description="of nav: seconds; at a flow an older mark is not used"
     )
@@ -98,8 +111,8 @@ class ReportQuery(RequestBody):
     min_seq: int = Field(0, ge=0, le=SEQ_MAX, description="wait until the report covers this place in the log")
     as_of: Place | None = Field(None, description="as recorded up to this time, or this place in the log")
     known_at: Place | None = Field(
-        None, description="beside `as_of`, for positions, lots, matches, PnL and exposure: what had happened by `as_of`"
-        " as far as it was known at this time or place, or is `now`; of a restatement: when the day was reported"
+        None, description="beside `as_of`, for positions, lots, matches, gains, PnL and exposure: what had happened by"
+        " `as_of` as far as it was known at this time or place, or is `now`; of a restatement: when it was reported"
     )  # fmt: skip
     restated_at: Place | None = Field(None, description="of a restatement: when it is known as restated; default: now")
     as_of_seq: int | None = Field(
@@ -150,6 +163,8 @@ class ReportQuery(RequestBody):
             close=self.close, currency=self.currency, capital=self.capital, risk_free=self.risk_free,
             target=self.target, equal=tuple(self.equal), mark_age_max=self.mark_age_max, known_at=known_at,
             since=self.since, until=self.until, long_term_days=self.long_term_days,
+            scope=self.scope, withdrawals=self.withdrawals, year=self.year,
+            zone=None if self.zone is None else parsed_zone(self.zone).key,
             flow_mark_age_max=self.flow_mark_age_max, part=self.part, since_seq=self.since_seq,
             occurred_by=moment.occurred_by if moment is not None else None,
         )  # fmt: skip
@@ -174,15 +189,14 @@ def _text_of(moment: Moment) -> str:
 
 
 def _form(accepted: str, requested: str | None, report: Report) -> Format:
-    """Return the requested format, or the first one accepted that the report has. Raises InvalidInput."""
+    """Return the requested format, or the one of the report that `Accept` prefers. Raises InvalidInput, Problem."""
     forms = formats_over_http(report)
     if requested is not None:
         if Format(requested) not in forms:
             raise InvalidInput("format", requested, f"a format of this report: {', '.join(forms)}")
         return Format(requested)
     by_type = {MEDIA_TYPES[form].partition(";")[0]: form for form in reversed(forms)}
-    ranges = [part.partition(";")[0].strip() for part in accepted.split(",")]
-    return next((by_type[one] for one in ranges if one in by_type), forms[0])
+    return by_type[negotiated(accepted, [MEDIA_TYPES[form].partition(";")[0] for form in forms])]
 
 
 def _documented() -> dict[int | str, dict[str, Any]]:

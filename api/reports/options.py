@@ -28,6 +28,7 @@ from api.terminal.options import (
 from api.terminal.options import by as read_by
 from api.terminal.output import Json
 from domain.account import CostBasis, FeePolicy
+from domain.holdings.gains import Scope, Withdrawals
 
 SUFFIXES = {
     ".json": Format.JSON, ".csv": Format.CSV, ".parquet": Format.PARQUET, ".html": Format.HTML, ".pdf": Format.PDF,
@@ -61,6 +62,12 @@ def _close(text: str) -> str:
 
     calendar.parsed_close(text)
     return text
+
+
+def _zone(text: str) -> str:
+    from projections import calendar
+
+    return calendar.parsed_zone(text).key
 
 
 def _equal(text: str) -> str:
@@ -142,6 +149,23 @@ class Options(NamedTuple):
     ] = None
     long_term_days: Annotated[
         int | None, typer.Option(min=0, help="Held for so many days of 24 hours is held for long; default: 365.")
+    ] = None
+    scope: Annotated[
+        Scope | None,
+        typer.Option(help="Whose lots a disposal uses: those of its ACCOUNT (the default) or of ALL accounts."),
+    ] = None
+    withdrawals: Annotated[
+        Withdrawals | None,
+        typer.Option(help="Coins withdrawn are REMOVED with their lots (the default) or DISPOSED of at market value."),
+    ] = None
+    year: Annotated[
+        int | None, typer.Option("--year", min=2009, max=9998, help="Only disposals of this year, in --zone.")
+    ] = None
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            "--zone", parser=read_by(_zone), metavar="ZONE", help="The zone of years, such as Europe/Berlin; else UTC."
+        ),
     ] = None
     flow_mark_age_max: Annotated[
         int | None,

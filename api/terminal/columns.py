@@ -14,15 +14,18 @@ POSITIONS = (
     Column("cost_basis", "Basis", rank=5),
 )  # fmt: skip
 PNL = (
-    *WHOSE, INSTRUMENT, LEG, Column("quantity", "Quantity", Kind.NUMBER, 1), Column("mark", "Mark", Kind.NUMBER, 1),
+    *WHOSE, INSTRUMENT, LEG, Column("kind", "Kind", rank=8), Column("quantity", "Quantity", Kind.NUMBER, 1),
+    Column("mark", "Mark", Kind.NUMBER, 1),
     Column("realized", "Realized", Kind.PNL), Column("unrealized", "Unrealized", Kind.PNL),
-    Column("funding", "Funding", Kind.PNL, 9), Column("fees_settle", "Fees", Kind.NUMBER),
+    Column("funding", "Funding", Kind.PNL, 9), Column("income", "Income", Kind.PNL, 9),
+    Column("fees_settle", "Fees", Kind.NUMBER),
     Column("fee_cost", "Fee cost", Kind.NUMBER, 9), Column("other_fees", "Other fees", rank=9),
     Column("net", "Net", Kind.PNL), Column("settle", "Ccy"),
 )  # fmt: skip
 PNL_TOTALS = (
     Column("settle", "Ccy"), Column("realized", "Realized", Kind.PNL), Column("unrealized", "Unrealized", Kind.PNL),
-    Column("funding", "Funding", Kind.PNL, 9), Column("fees_settle", "Fees", Kind.NUMBER),
+    Column("funding", "Funding", Kind.PNL, 9), Column("income", "Income", Kind.PNL, 9),
+    Column("fees_settle", "Fees", Kind.NUMBER),
     Column("fee_cost", "Fee cost", Kind.NUMBER, 9), Column("net", "Net", Kind.PNL),
     Column("fees_converted", "Other fees", Kind.NUMBER, 8), Column("left_out", "Not in net, no rate", rank=1),
 )  # fmt: skip
@@ -214,6 +217,58 @@ ENTRIES = (
     Column("instrument_id", "Instrument", rank=2), Column("narrative", "Narrative", rank=5),
     Column("moved", "Movement"), Column("gained", "Result"), Column("entry_seq", "Seq", rank=6),
 )  # fmt: skip
+COIN, IN_CURRENCY = Column("coin", "Coin"), Column("currency", "In")
+OF_ACCOUNT = Column("account_id", "Account", rank=3)
+GAINS = (
+    OF_ACCOUNT, COIN, Column("disposed_at", "Disposed", Kind.TIME), Column("kind", "Kind", rank=1),
+    Column("quantity", "Quantity", Kind.NUMBER), Column("acquired_at", "Acquired", Kind.TIME),
+    Column("holding_days", "Days", Kind.NUMBER, 4), Column("term", "Term", rank=2),
+    Column("cost", "Cost", Kind.NUMBER), Column("proceeds", "Proceeds", Kind.NUMBER),
+    Column("gain", "Gain", Kind.PNL), IN_CURRENCY, Column("reference", "Reference", rank=5),
+    Column("proceeds_rate", "Rate", Kind.NUMBER, 6), Column("missing", "Unknown for", rank=7),
+)  # fmt: skip
+GAIN_TOTALS = (
+    Column("year", "Year", Kind.NUMBER), OF_ACCOUNT, COIN, Column("term", "Term"),
+    Column("quantity", "Quantity", Kind.NUMBER), Column("cost", "Cost", Kind.NUMBER, 2),
+    Column("proceeds", "Proceeds", Kind.NUMBER, 1), Column("gain", "Gain", Kind.PNL), IN_CURRENCY,
+    Column("disposals", "Rows", Kind.NUMBER, 5), Column("unvalued", "Not valued", Kind.NUMBER),
+    Column("unvalued_quantity", "Of them", Kind.NUMBER, 4),
+)  # fmt: skip
+GAIN_YEARS = (
+    Column("year", "Year", Kind.NUMBER), Column("gain", "Gain", Kind.PNL), Column("gain_long", "Long", Kind.PNL),
+    Column("gain_short", "Short", Kind.PNL), Column("income", "Income", Kind.NUMBER),
+    Column("derivatives", "Derivatives", Kind.PNL),
+    Column("expenses", "Expenses", Kind.NUMBER), IN_CURRENCY, Column("disposals", "Rows", Kind.NUMBER, 5),
+    Column("unvalued", "Not valued", Kind.NUMBER), Column("cost", "Cost", Kind.NUMBER, 3),
+    Column("proceeds", "Proceeds", Kind.NUMBER, 2),
+)  # fmt: skip
+GAIN_INCOME = (
+    OF_ACCOUNT, COIN, Column("received_at", "Received", Kind.TIME), Column("kind", "Kind"),
+    Column("quantity", "Quantity", Kind.NUMBER), Column("value", "Value", Kind.NUMBER), IN_CURRENCY,
+    Column("reference", "Reference", rank=5), Column("missing", "Unknown for", rank=7),
+)  # fmt: skip
+GAIN_DERIVATIVES = (
+    OF_ACCOUNT, Column("settled_at", "Settled", Kind.TIME), Column("instrument_id", "Instrument"),
+    Column("kind", "Kind"), Column("amount", "Amount", Kind.PNL), Column("settle", "Of"),
+    Column("value", "Value", Kind.PNL), IN_CURRENCY, Column("reference", "Reference", rank=5),
+    Column("value_rate", "Rate", Kind.NUMBER, 6), Column("missing", "Unknown for", rank=7),
+)  # fmt: skip
+GAIN_LEFT = (
+    OF_ACCOUNT, COIN, Column("acquired_at", "Acquired", Kind.TIME), Column("acquired_by", "By", rank=1),
+    Column("quantity", "Quantity", Kind.NUMBER), Column("cost", "Cost", Kind.NUMBER), IN_CURRENCY,
+    Column("lot_id", "Lot", rank=5), Column("missing", "Unknown for", rank=7),
+)  # fmt: skip
+GAIN_REMOVED = (
+    OF_ACCOUNT, COIN, Column("removed_at", "Withdrawn", Kind.TIME), Column("quantity", "Quantity", Kind.NUMBER),
+    Column("acquired_at", "Acquired", Kind.TIME), Column("cost", "Cost", Kind.NUMBER), IN_CURRENCY,
+    Column("reference", "Reference", rank=5),
+)  # fmt: skip
+GAIN_COINS = (
+    OF_ACCOUNT, COIN, Column("acquired", "Acquired", Kind.NUMBER), Column("moved", "Moved", Kind.NUMBER, 2),
+    Column("disposed", "Disposed", Kind.NUMBER), Column("removed", "Withdrawn", Kind.NUMBER, 1),
+    Column("left", "Left", Kind.NUMBER), Column("left_cost", "Cost of it", Kind.NUMBER), IN_CURRENCY,
+    Column("uncovered", "Uncovered", Kind.NUMBER, 3), Column("unvalued", "Not valued", Kind.NUMBER, 4),
+)  # fmt: skip
 TABLES: dict[str, dict[str, Sequence[Column]]] = {
     "pnl": {"items": PNL, "totals": PNL_TOTALS},
     "exposure": {"items": EXPOSURE, "totals": EXPOSURE_TOTALS, "uncounted": UNCOUNTED},
@@ -227,6 +282,11 @@ TABLES: dict[str, dict[str, Sequence[Column]]] = {
     "risk": {"items": LIMITS},
     "lots": {"items": LOTS},
     "matches": {"items": MATCHES},
+    "gains": {
+        "items": GAINS, "totals": GAIN_TOTALS, "years": GAIN_YEARS, "income": GAIN_INCOME,
+        "derivatives": GAIN_DERIVATIVES, "left": GAIN_LEFT,
+        "removed": GAIN_REMOVED, "coins": GAIN_COINS,
+    },
     "daily": {"items": DAILY, "totals": DAILY, "rates": RATES},
     "equity": {"items": EQUITY},
     "reconciliation": {"items": RECONCILIATION, "totals": RECONCILIATION[1:]},

@@ -98,7 +98,7 @@ def _brought_forward(daybook: "Daybook", names: tuple[str, ...], moment: Moment 
         while True:
             standing = [one for one in daybook.runner.status() if one.projection in names]
             seqs = [wanted if one.error else one.seq for one in standing]
-            if min(seqs, default=wanted) >= wanted and daybook.runner.is_current():
+            if min(seqs, default=wanted) >= wanted and daybook.runner.is_built():
                 return wanted
             if seqs == before:
                 return wanted  # nothing moves them: the reading says why

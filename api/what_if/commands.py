@@ -15,7 +15,7 @@ from domain import values
 from domain.account import AccountOpened, CostBasis, FeePolicy
 from domain.account.cash import MoneyEvent
 from domain.errors import InvalidInput
-from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed
+from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed, InstrumentRedenominated
 from domain.ledger import report_of, request_of
 from domain.order import (
     OrderCancelRequested,
@@ -28,7 +28,14 @@ from domain.order import (
     ParentClosed,
     ParentOpened,
 )
-from domain.position import FundingSettled, MovePosition, PositionTransferred, TradeBooked, TransferReason
+from domain.position import (
+    ContractDelivered,
+    FundingSettled,
+    MovePosition,
+    PositionTransferred,
+    TradeBooked,
+    TransferReason,
+)
 from domain.risk import (
     AssessMarks,
     CapitalBasis,
@@ -88,8 +95,8 @@ class Changed(NamedTuple):
 
 
 _SETTINGS = (
-    InstrumentListed, InstrumentAmended, InstrumentDelisted, LimitSet, SwitchEngaged, SwitchReleased, TradingDaySet,
-    ConversionSet, CapitalStated,
+    InstrumentListed, InstrumentAmended, InstrumentDelisted, InstrumentRedenominated, LimitSet, SwitchEngaged,
+    SwitchReleased, TradingDaySet, ConversionSet, CapitalStated,
 )  # fmt: skip
 _OF_ORDERS = (
     OrderSubmitted, OrderRefused, OrderCancelRequested, OrderReplaceRequested, ParentOpened, ParentClosed,
@@ -120,7 +127,7 @@ def setting(event: Any, changed: Changed) -> Any:
 
 def requested(event: Any) -> Any:
     """Return the request about an order, parent or expired contract that led to an event; None for another event."""
-    return request_of(event) if isinstance(event, (*_OF_ORDERS, TradeBooked)) else None
+    return request_of(event) if isinstance(event, (*_OF_ORDERS, TradeBooked, ContractDelivered)) else None
 
 
 def reported(event: Any, changed: Changed, contract: Contract | None) -> Any:
@@ -134,7 +141,7 @@ def reported(event: Any, changed: Changed, contract: Contract | None) -> Any:
         case OrderFillCorrected(now=OrderFilled() as now) if changed.fee_rate(now.instrument_id) is not None:
             with_fee = _with_fee(now, changed, contract)
             return replace(report_of(event), commission=with_fee.commission, further_commissions=())
-        case PositionTransferred() if is_move(event):
+        case PositionTransferred() if is_move(event) or is_consequence(event):
             return None
         case _ if isinstance(event, OrderReport | PositionTransferred | FundingSettled | MoneyEvent):
             return report_of(event)
@@ -154,6 +161,11 @@ def _with_fee(fill: OrderFilled, changed: Changed, contract: Contract | None) ->
 def is_move(event: PositionTransferred) -> bool:
     """Whether the event is one of the two sides of an internal move."""
     return event.reason is TransferReason.INTERNAL and event.counterparty is not None
+
+
+def is_consequence(event: PositionTransferred) -> bool:
+    """Whether the event follows from a redenomination, or corrects the cost of what was sent."""
+    return event.reason is TransferReason.REDENOMINATION or not event.quantity
 
 
 def moved(event: PositionTransferred) -> MovePosition:

@@ -26,6 +26,7 @@ from domain.account.account import (
     admit,
     after_closing,
     decide,
+    dismissal_of,
     evolve,
     opened,
     owner_place,
@@ -33,7 +34,7 @@ from domain.account.account import (
     with_position,
 )
 from domain.account.breaks import AGES as BREAK_AGES
-from domain.account.breaks import Break, BreakKind, OpenBreak, age_steps, break_of
+from domain.account.breaks import Break, BreakKind, OpenBreak, age_steps, break_of, place_of, reported_id
 from domain.account.cash import (
     BookEntry,
     CashEntry,
@@ -131,10 +132,13 @@ __all__ = [
     "break_of",
     "decide",
     "digest_of",
+    "dismissal_of",
     "evolve",
     "mirrored",
     "opened",
     "owner_place",
+    "place_of",
+    "reported_id",
     "stream",
     "with_position",
 ]

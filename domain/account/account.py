@@ -19,12 +19,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, assert_never
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from domain import names, values
 from domain.account import cash
-from domain.account.breaks import Break, OpenBreak, age_steps
+from domain.account.breaks import Break, OpenBreak, age_steps, place_of
 from domain.account.cash import Cash, CashEvent, CashReport, Indicator, Leg, MoneyEvent, TransferPending
 from domain.account.subject import Personal
 from domain.errors import InvalidInput, RequestRefused
@@ -134,7 +134,10 @@ class BreakAged(Struct, frozen=True, tag="BreakAged", omit_defaults=True):
 
 
 class BreakResolved(Struct, frozen=True, tag="BreakResolved"):
-    """A break was not found again, or (without a statement) a person resolved it and stated why."""
+    """A break was not found again, or (without a statement) a person resolved it and stated why.
+
+    `is_corrected`: by reports that are recorded with it.
+    """
 
     account_id: str
     break_id: str
@@ -142,6 +145,12 @@ class BreakResolved(Struct, frozen=True, tag="BreakResolved"):
     reason: str
     opened_at: datetime
     transact_time: datetime
+    is_corrected: bool | UnsetType = UNSET
+
+    @property
+    def is_dismissal(self) -> bool:
+        """Whether a person resolved it without a report."""
+        return not self.statement_id and not self.is_corrected
 
 
 class AccountClosed(Struct, frozen=True, tag="AccountClosed"):
@@ -191,15 +200,17 @@ class RequestTransfer(Struct, frozen=True):
 
 
 class ResolveBreak(Struct, frozen=True, tag="ResolveBreak"):
-    """Resolve a break by hand. If it is still there at the next statement it opens again.
+    """Resolve a break by hand. A difference that is still there at the next statement opens again.
 
-    A stored format too, in a proposal: add fields with defaults only.
+    `opened_at` is when the break of a report was recorded. A stored format too, in a proposal: add fields with defaults
+    only.
     """
 
     account_id: str
     break_id: str
     reason: str
     transact_time: datetime
+    opened_at: datetime | None = None
 
 
 class CloseAccount(Struct, frozen=True):
@@ -230,7 +241,7 @@ NOTHING_HELD = Held()
 
 class Account(Struct, frozen=True):
     """The state of an account. `positions` are (strategy, instrument, leg); `breaks` the open ones, by id; `broken` the
-    broken rules on record."""
+    broken rules on record, `resolved` the breaks of reports that are."""
 
     account_id: str
     base_currency: str
@@ -241,6 +252,7 @@ class Account(Struct, frozen=True):
     positions: PersistentMap[HeldIn, None] = PersistentMap()
     breaks: dict[str, OpenBreak] = {}
     broken: frozenset[AccountBroken] = frozenset()
+    resolved: frozenset[str] = frozenset()
     closed_at: datetime | None = None
     owner: Personal | None = None
 
@@ -276,21 +288,38 @@ def decide(account: Account | None, request: AccountRequest, held: Held = NOTHIN
             return _open(account, request)
         case RequestTransfer():
             return _request_transfer(account, request, held)
-        case ResolveBreak(account_id, break_id, reason, at):
-            known = account.breaks.get(break_id) if account else None
-            if known is None:
-                raise RequestRefused("an open break", break_id=break_id, account_id=account_id)
-            if not reason.strip():
-                raise RequestRefused("a break resolved by hand has a reason", reason=reason)
-            return (
-                BreakResolved(
-                    account_id, break_id, statement_id="", reason=reason, opened_at=known.opened_at, transact_time=at
-                ),
-            )
+        case ResolveBreak():
+            return _resolve(account, request)
         case CloseAccount():
             return _close(account, request, held)
         case _:
             assert_never(request)
+
+
+def _resolve(account: Account | None, request: ResolveBreak) -> tuple[BreakResolved, ...]:
+    known = account.breaks.get(request.break_id) if account else None
+    opened_at = known.opened_at if known is not None else request.opened_at
+    if opened_at is None or (known is None and not _is_open_report(account, request.break_id)):
+        raise RequestRefused("an open break", break_id=request.break_id, account_id=request.account_id)
+    if not request.reason.strip():
+        raise RequestRefused("a break resolved by hand has a reason", reason=request.reason)
+    return (
+        BreakResolved(
+            request.account_id, request.break_id, statement_id="", reason=request.reason, opened_at=opened_at,
+            transact_time=request.transact_time,
+        ),
+    )  # fmt: skip
+
+
+def dismissal_of(event: BreakResolved) -> ResolveBreak:
+    """The request that an event without a statement carries out."""
+    opened_at = event.opened_at if place_of(event.break_id) is not None else None
+    return ResolveBreak(event.account_id, event.break_id, event.reason, event.transact_time, opened_at=opened_at)
+
+
+def _is_open_report(account: Account | None, break_id: str) -> bool:
+    """Whether an id is that of the break of a report which is not resolved; that it is on record is known before."""
+    return account is not None and break_id not in account.resolved and place_of(break_id) is not None
 
 
 def _open(account: Account | None, request: OpenAccount) -> tuple[AccountEvent, ...]:
@@ -387,7 +416,8 @@ def admit(account: Account, report: AccountReport, held: Held = NOTHING_HELD) ->
             known = account.breaks.get(report.break_id)
             return () if known is None or known.age_steps >= report.steps else (report,)
         case BreakResolved():
-            return (report,) if report.break_id in account.breaks else ()
+            is_open = report.break_id in account.breaks or _is_open_report(account, report.break_id)
+            return (report,) if is_open else ()
         case _:
             assert_never(report)
 
@@ -476,6 +506,8 @@ def evolve(account: Account | None, event: AccountEvent) -> Account:
         case BreakAged(break_id=break_id):
             aged = replace(account.breaks[break_id], age_steps=event.steps)
             return replace(account, breaks=account.breaks | {break_id: aged})
+        case BreakResolved(break_id=break_id) if break_id not in account.breaks:
+            return replace(account, resolved=account.resolved | {break_id})
         case BreakResolved(break_id=break_id):
             return replace(account, breaks={key: kept for key, kept in account.breaks.items() if key != break_id})
         case AccountClosed(transact_time=at):

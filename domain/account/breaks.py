@@ -3,6 +3,8 @@
 A break is identified by its subject (account and balance, position, order or fill), not by its numbers: found again in
 the next statement it is the same break, older. `ours` and `theirs` are the full lines of each side, so that a break can
 be read, and resolved, by itself.
+
+What a report broke is identified by its place in the log instead: the stream and version of the event that keeps it.
 """
 
 from datetime import datetime, timedelta
@@ -13,6 +15,7 @@ from msgspec import Struct
 
 from domain.account.venue_statement import BalanceLine, FillLine, Line, OrderLine, PositionLine, digest_of
 
+VERSION_DIGITS_MAX = 18
 AGES = (timedelta(hours=1), timedelta(days=1), timedelta(days=7), timedelta(days=30))
 
 
@@ -71,6 +74,18 @@ def break_of(
         ours=ours,
         theirs=theirs,
     )
+
+
+def reported_id(stream: str, version: int) -> str:
+    """The id of the break of a report: the place of the event that keeps it."""
+    return f"{stream}@{version}"
+
+
+def place_of(break_id: str) -> tuple[str, int] | None:
+    """The stream and version of the event that keeps the break of a report; None for a difference from a statement."""
+    stream, _, version = break_id.rpartition("@")
+    is_place = bool(stream) and version.isascii() and version.isdecimal() and len(version) <= VERSION_DIGITS_MAX
+    return (stream, int(version)) if is_place else None
 
 
 def _about(line: Line, *, is_surplus: bool) -> tuple[str, ...]:

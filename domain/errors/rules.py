@@ -192,6 +192,15 @@ _INSTRUMENTS = [
     Rule(Code.CONTRACT_SIZE, "a contract size changes ahead while nothing is held; amend it when it changes",
          "account {account_id} holds the contract, so its size is amended when it changes, and not ahead of"
          " {effective_at}"),
+    Rule(Code.REDENOMINATION, "one redenomination_id names one redenomination",
+         "redenomination_id {redenomination_id} names one to {to_instrument_id} already, {units} for {per}; use a new"
+         " one"),
+    Rule(Code.REDENOMINATION, "a redenomination changes the instrument or the number of units",
+         "a redenomination is to another instrument or number of units"),
+    Rule(Code.REDENOMINATION, "a redenomination keeps kind and settlement currency",
+         "{to_instrument_id} is {kind} and settles in {settle}, which is not what is held"),
+    Rule(Code.OUT_OF_SEQUENCE, "a redenomination comes after what is on record",
+         "effective_at {effective_at} is before the last booking of account {account_id}, of {last}"),
     Rule(Code.CONTRACT_SIZE, "a contract changes while no order works; cancel them first",
          "{working} orders of account {account_id} work in the instrument, {cl_ord_id} first; cancel them before its"
          " contract changes", "working"),
@@ -207,7 +216,8 @@ _INSTRUMENTS = [
          "spot has a contract size of 1 and no expiry[; the size is {contract_size}]"),
     Rule(Code.CONTRACT_TERMS, "an option has strike, put_or_call and expiry",
          "an option has strike, put_or_call and expiry, and one of them is not given"),
-    Rule(Code.CONTRACT_TERMS, "only an option has a strike", "only an option has a strike or put_or_call"),
+    Rule(Code.CONTRACT_TERMS, "only an option has a strike",
+         "only an option has a strike, put_or_call or exercise_style"),
 ]  # fmt: skip
 
 _ACCOUNTS = [
@@ -306,6 +316,23 @@ _POSITIONS = [
     Rule(Code.NOT_EXPIRED, "a contract is settled at its expiry", "the contract expires at {expiry}, after {at}"),
     Rule(Code.SETTLEMENT_ID_USED, "one settlement_id names one settlement",
          "settlement_id {settlement_id} is used already; use a new one"),
+    Rule(Code.DELIVERY, "one delivery_id names one delivery",
+         "delivery_id {delivery_id} is used already; use a new one"),
+    Rule(Code.DELIVERY, "no more is delivered than is held", "{quantity} requested of {held} held", "quantity",
+         limit="held"),
+    Rule(Code.OUT_OF_SEQUENCE, "a delivery comes after what is on record",
+         "transact_time {transact_time} is before the last booking, of {last}"),
+    Rule(Code.DELIVERY, "only an option or a linear dated future delivers",
+         "what is held is {kind}, and only an option or a linear future that expires delivers"),
+    Rule(Code.DELIVERY, "a future delivers at a settlement price, an option at its strike",
+         "a future needs a settlement_px, an option has its strike instead; this is {kind}"),
+    Rule(Code.DELIVERY, "only an option has a premium", "only an option has a premium, and this is {kind}"),
+    Rule(Code.DELIVERY, "what is delivered is spot or a linear contract of the same base and quote",
+         "{instrument_id} is not spot or a linear contract in {base} and {quote}, which also settles alike where the"
+         " premium goes into its cost"),
+    Rule(Code.DELIVERY, "what is delivered is a number of contracts",
+         "{quantity} delivered are no number of contracts of the underlying"),
+    Rule(Code.DELIVERY, "a price that the underlying may have", "{instrument_id} has no price of {price}", "price"),
     Rule(Code.LOT_ASSIGNMENT, "lots are assigned where cost is kept by SPECIFIC identification",
          "lots are assigned where cost is kept by SPECIFIC identification, and here by {cost_basis}"),
     Rule(Code.LOT_ASSIGNMENT, "lots are assigned to a disposal on record",

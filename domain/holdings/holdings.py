@@ -55,7 +55,10 @@ class Holdings:
     def add(self, event: Any) -> None:
         """Add an event, in order of the log. One of another account or venue, or of a later moment, changes nothing."""
         match event:
-            case instrument.InstrumentListed() | instrument.InstrumentAmended() | instrument.InstrumentDelisted():
+            case (
+                instrument.InstrumentListed() | instrument.InstrumentAmended() | instrument.InstrumentDelisted()
+                | instrument.InstrumentRedenominated()
+            ):  # fmt: skip
                 known = self._instruments.get(event.instrument_id)
                 self._instruments[event.instrument_id] = instrument.evolve(known, event)
             case TradeBooked() | TradeReversed() | PositionTransferred() | position.FundingSettled():
@@ -212,7 +215,7 @@ class Holdings:
             return
         key = PositionKey(self.account_id, state.strategy_id, fill.instrument_id, state.leg_of(fill))
         place = Occurrence(fill.transact_time, fill.trade_seq, fill.exec_id)
-        commission, *further = by_currency(fill.commissions)
+        commission, *further = by_currency(fill.fees)
         entry = Entry(
             occurrence=place,
             contract=contract,

@@ -16,6 +16,7 @@ from domain.account import (
     NOTHING_HELD,
     Account,
     AccountReport,
+    BreakResolved,
     CashReport,
     CloseAccount,
     Held,
@@ -30,7 +31,7 @@ from domain.account import (
 )
 from domain.errors import InvalidInput, ReportUnreadable, RequestRefused
 from domain.holdings import balances
-from domain.instrument import AmendInstrument, Instrument
+from domain.instrument import AmendInstrument, Instrument, RedenominateInstrument
 from domain.ledger.log import Recorded
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.position import PositionKey, Transfer
@@ -90,11 +91,19 @@ def check(work: UnitOfWork, account_id: str) -> None:
         raise ReportUnreadable("account_id", account_id, "an open account; open it first, then report again")
 
 
-def admit(work: UnitOfWork, reports: Sequence[AccountReport]) -> list[Admitted]:
-    """Record reports of accounts, after all trades of the unit of work are booked."""
+def admit(work: UnitOfWork, reports: Sequence[AccountReport], *, has_failed: bool) -> list[Admitted]:
+    """Record reports of accounts, after all trades of the unit of work are booked.
+
+    A break is not resolved where a report beside it `has_failed`.
+    """
     held: dict[str, Held] = {}
-    admitted = []
+    admitted: list[Admitted] = []
     for report in reports:
+        has_failed = has_failed or any(each.error is not None for each in admitted[-1:])
+        if has_failed and isinstance(report, BreakResolved):
+            rule = "corrected by reports that can be recorded"
+            admitted.append(Admitted((), InvalidInput("break_id", report.break_id, rule)))
+            continue
         try:
             admitted.append(Admitted(_admit(work, report, held)))
         except InvalidInput as error:
@@ -151,6 +160,25 @@ def resized(work: UnitOfWork, listed: Instrument, request: AmendInstrument) -> l
             effective_at=request.effective_at, account_id=transfers[0].key.account_id,
             strategy_id=transfers[0].key.strategy_id,
         )  # fmt: skip
+    return transfers
+
+
+def redenominated(work: UnitOfWork, request: RedenominateInstrument) -> list[Transfer]:
+    """The transfers that turn what accounts hold of an instrument into another one. Raises RequestRefused."""
+    firm = work.state(risk.stream(risk.FIRM))
+    named = sorted(firm.accounts) if firm is not None else []
+    if request.account_id:
+        account.opened(work.state(account.stream(request.account_id)), request.account_id)
+        named = [request.account_id]
+    transfers: list[Transfer] = []
+    for account_id in named:
+        known: Account = work.state(account.stream(account_id))
+        _check_no_order_works(work, account_id, request.instrument_id)
+        for of in sorted(known.positions):
+            key = PositionKey(account_id, *of)
+            if key.instrument_id == request.instrument_id:
+                there = work.state(position.stream(replace(key, instrument_id=request.to_instrument_id)))
+                transfers += position.redenominated(work.state(position.stream(key)), there, request)
     return transfers
 
 

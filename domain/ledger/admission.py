@@ -44,6 +44,7 @@ from domain.order import OrderAccepted, OrderFilled, OrderReport
 from domain.position import AssignLots, Position, PositionKey, PositionReport, SettleFunding, Transfer
 from domain.values import PRECISION, ZERO, Money
 
+MAIN = "main"  # the strategy of what names none
 TOO_LONG = f"with numbers whose products have at most {PRECISION} digits"
 
 Sent = TypeVar("Sent")
@@ -123,7 +124,7 @@ def admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[Po
             outcome = Outcome(error=error)
         outcomes.append(outcome)
     _book_due(work, reports, outcomes, due)
-    admitted = iter(accounts.admit(work, of_accounts))
+    admitted = iter(accounts.admit(work, of_accounts, has_failed=any(outcome.error for outcome in outcomes)))
     for index, report in enumerate(reports):
         records = outcomes[index].records
         if isinstance(report, _OF_ACCOUNTS):
@@ -177,7 +178,8 @@ def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) 
         listed = _check_known(work, report.key.account_id, report.instrument_id)
         if not report.commission.currency:  # none was reported
             report = replace(report, commission=Money(ZERO, listed.contract.settle))
-        for paid in (report.commission, *report.further_commissions):
+        report = _attributed(work, report, due)
+        for paid in report.fees:
             _check_spelling(paid.currency, listed.contract)
     elif isinstance(report, OrderAccepted) and report.terms is not None:
         _check_known(work, report.key.account_id, report.terms.instrument_id)
@@ -185,6 +187,24 @@ def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) 
         accounts.check(work, report.key.account_id)
     records = orders.admit(work, report, facts, due)
     return Outcome(records, None, orders.on_record(work, report, records))
+
+
+def _attributed(work: UnitOfWork, report: OrderFilled, due: Due) -> OrderFilled:
+    """The fill under the strategy it is of: the only one that holds what it closes, where the report states none.
+
+    A liquidation is of what the account holds at the venue, which knows nothing of strategies.
+    """
+    if report.strategy_id:
+        return report
+    held: Account = work.state(account.stream(report.key.account_id))
+    place = (report.instrument_id, report.position_side)
+    holding = {key.strategy_id for key in due.bookings if (key.instrument_id, key.position_side) == place}
+    for strategy_id, *rest in held.positions:
+        if tuple(rest) == place and strategy_id not in holding:
+            known = work.state(position.stream(PositionKey(report.key.account_id, strategy_id, *place)))
+            if known is not None and known.quantity * report.side.sign < 0:
+                holding.add(strategy_id)
+    return replace(report, strategy_id=holding.pop() if len(holding) == 1 else MAIN)
 
 
 def _check_prices(work: UnitOfWork, report: OrderReport) -> None:

@@ -30,7 +30,7 @@ from domain.account import (
     evidence,
 )
 from domain.errors import InvalidInput, LedgerError
-from domain.instrument import AmendInstrument, DelistInstrument, ListInstrument
+from domain.instrument import AmendInstrument, DelistInstrument, ListInstrument, RedenominateInstrument
 from domain.ledger.log import Recorded
 from domain.marks import RecordMarks
 from domain.order import (
@@ -47,6 +47,7 @@ from domain.order import (
 from domain.policies import SetPolicy
 from domain.position import (
     AssignLots,
+    DeliverContract,
     FundingSettled,
     MovePosition,
     PositionBroken,
@@ -81,6 +82,7 @@ Request = (
     | ListInstrument
     | AmendInstrument
     | DelistInstrument
+    | RedenominateInstrument
     | SetLimit
     | EngageSwitch
     | ReleaseSwitch
@@ -95,6 +97,7 @@ Request = (
     | AssignLots
     | MovePosition
     | SettleContract
+    | DeliverContract
     | RequestTransfer
     | ResolveBreak
     | CloseAccount

@@ -40,7 +40,15 @@ from domain.account import (
     subject,
 )
 from domain.errors import ExecutionKnown, InvalidInput, LedgerError, RequestRefused, StreamConflict
-from domain.instrument import AmendInstrument, DelistInstrument, Instrument, Kind, ListInstrument
+from domain.instrument import (
+    AmendInstrument,
+    DelistInstrument,
+    Instrument,
+    InstrumentRequest,
+    Kind,
+    ListInstrument,
+    RedenominateInstrument,
+)
 from domain.ledger import accounts, approval, limits, orders, schema
 from domain.ledger.admission import TOO_LONG, admit, book, each_exact, held_at, keep, too_long
 from domain.ledger.commands import Answer, Command, EvidenceOf, Outcome, Report, Request, streams_of
@@ -62,6 +70,7 @@ from domain.order import (
 from domain.policies import SetPolicy
 from domain.position import (
     AssignLots,
+    DeliverContract,
     MovePosition,
     PositionKey,
     SettleContract,
@@ -283,7 +292,7 @@ def _decide(
                 limits.register(work, request.account_id, request.transact_time)
         case RequestTransfer() | ResolveBreak() | CloseAccount():
             accounts.carry_out(work, request)
-        case ListInstrument() | AmendInstrument() | DelistInstrument():
+        case ListInstrument() | AmendInstrument() | DelistInstrument() | RedenominateInstrument():
             _decide_instrument(work, request)
         case (
             SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | StateCapital()
@@ -296,7 +305,7 @@ def _decide(
             limits.fire(work, request, label(actor))
         case SubmitOrder() | ReplaceOrder() | CancelOrder() | CancelOrders() | OpenParent() | CloseParent():
             return _decide_order(work, request, marks)
-        case AssignLots() | MovePosition() | SettleContract():
+        case AssignLots() | MovePosition() | SettleContract() | DeliverContract():
             _decide_position(work, request)
         case RecordMarks():
             limits.check_marks(work, request.marks)
@@ -310,13 +319,17 @@ def _decide(
     return None
 
 
-def _decide_instrument(work: UnitOfWork, request: ListInstrument | AmendInstrument | DelistInstrument) -> None:
-    """List, amend or delist an instrument; what is held becomes contracts of another size. Raises RequestRefused."""
+def _decide_instrument(work: UnitOfWork, request: InstrumentRequest) -> None:
+    """List, amend, delist or redenominate an instrument; what is held is turned with it. Raises RequestRefused."""
     stream = instrument.stream(request.instrument_id)
     listed = work.state(stream)
     amended = work.record(stream, instrument.decide(listed, request))
     if amended and isinstance(request, AmendInstrument):
         for transfer in accounts.resized(work, listed, request):
+            book(work, transfer.key, [transfer])
+    if amended and isinstance(request, RedenominateInstrument):
+        instrument.check_successor(listed, work.state(instrument.stream(request.to_instrument_id)), request)
+        for transfer in accounts.redenominated(work, request):
             book(work, transfer.key, [transfer])
 
 
@@ -379,7 +392,7 @@ def _set_policy(work: UnitOfWork, request: SetPolicy) -> None:
     work.record(stream, policies.decide(work.state(stream), firm, request))
 
 
-def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | SettleContract) -> None:
+def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | SettleContract | DeliverContract) -> None:
     """Route a request about a position. Raises RequestRefused."""
     match request:
         case AssignLots():
@@ -395,8 +408,23 @@ def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | Sett
             trade = position.settled(work.state(position.stream(request.key)), request)
             if trade is not None:
                 book(work, request.key, [trade])
+        case DeliverContract():
+            _deliver(work, request)
         case _:
             assert_never(request)
+
+
+def _deliver(work: UnitOfWork, request: DeliverContract) -> None:
+    """Deliver the underlying of an option or future. Raises RequestRefused."""
+    _account_of(work, request.key.account_id)
+    into = _instrument_of(work, request.to.instrument_id).facts_at(request.transact_time).contract
+    here, there = (work.state(position.stream(key)) for key in (request.key, request.to))
+    found = position.delivered(here, there, into, request)
+    if found is not None:
+        event, closing, opening = found
+        work.record(position.stream(request.key), (event,))
+        book(work, request.key, [closing])
+        book(work, request.to, [opening])
 
 
 def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:

@@ -243,13 +243,13 @@ def _position_of(state: Order, fill: OrderFilled) -> PositionKey:
 
 def _book(due: Due, state: Order, fill: OrderFilled, facts: Facts) -> None:
     """Add the booking of a fill; its fees are summed by currency."""
-    commission, *further = by_currency(fill.commissions)
+    commission, *further = by_currency(fill.fees)
     key = _position_of(state, fill)
     due.bookings.setdefault(key, []).append(
         Filled(
             key, contract=facts(fill.instrument_id, fill.transact_time), cl_ord_id=fill.key.cl_ord_id,
             exec_id=fill.id_on_record, trade_seq=fill.trade_seq, side=fill.side, last_qty=fill.last_qty,
-            last_px=fill.last_px, commission=commission, liquidity=fill.liquidity,
+            last_px=fill.last_px, commission=commission, liquidity=fill.liquidity, kind=fill.kind,
             transact_time=fill.transact_time, nanos=fill.nanos, further_commissions=tuple(further),
         )
     )  # fmt: skip

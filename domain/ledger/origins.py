@@ -14,7 +14,7 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import Any
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from domain import account as accounts
 from domain import instrument, names, order, policies, position, risk
@@ -27,9 +27,9 @@ from domain.ledger.log import Recorded
 from domain.ledger.signing import SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
 from domain.marks import MarksRecorded, RecordMarks
 from domain.order import Order, OrderFilled, OrderKey, venue_ids
-from domain.position import TradeKind, TransferReason
+from domain.position import TransferReason
 from domain.sealed.figures import CloseFigures, FiguresClosed
-from domain.values import ONE, PLACES_MAX, Mark, divide, exact, rounded
+from domain.values import ONE, PLACES_MAX, Mark, TradeKind, divide, exact, rounded
 
 
 class Origin(StrEnum):
@@ -52,8 +52,10 @@ ORIGINS: dict[type[Any], Origin] = {
         Origin.REQUEST: (
             accounts.AccountOpened, accounts.AccountClosed, accounts.TransferPending, accounts.SubjectForgotten,
             instrument.InstrumentListed, instrument.InstrumentAmended, instrument.InstrumentDelisted,
+            instrument.InstrumentRedenominated,
             order.OrderSubmitted, order.OrderRefused, order.OrderCancelRequested, order.OrderReplaceRequested,
-            order.ParentOpened, order.ParentClosed, position.LotsAssigned, risk.LimitSet, risk.SwitchEngaged,
+            order.ParentOpened, order.ParentClosed, position.LotsAssigned,
+            position.ContractDelivered, risk.LimitSet, risk.SwitchEngaged,
             risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, risk.CapitalStated, risk.DeadManSwitchArmed,
             risk.DeadManSwitchDisarmed, risk.DeadManSwitchFired, keys.KeyIssued, keys.KeyRescoped, keys.KeyBounded,
             keys.KeyRotated, keys.KeyRevoked, approvals.ApprovalPolicySet, approvals.ActionProposed,
@@ -128,6 +130,12 @@ def _request_of_position(event: Any) -> Any:
             return position.MovePosition(
                 key=event.key, to=to, transfer_id=event.transfer_id, quantity=event.quantity,
                 transact_time=event.transact_time,
+            )  # fmt: skip
+        case position.ContractDelivered():
+            return position.DeliverContract(
+                key=event.key, delivery_id=event.delivery_id, to=event.to, transact_time=event.transact_time,
+                quantity=event.quantity, settlement_px=event.settlement_px,
+                is_premium_in_cost=event.is_premium_in_cost,
             )  # fmt: skip
         case position.LotsAssigned():
             return position.AssignLots(
@@ -246,8 +254,8 @@ def _other_request(event: Any) -> Any:
             return accounts.CloseAccount(event.account_id, event.reason, event.transact_time)
         case accounts.TransferPending():
             return accounts.RequestTransfer(event.account_id, event.leg, event.transact_time)
-        case accounts.BreakResolved(statement_id=""):
-            return accounts.ResolveBreak(event.account_id, event.break_id, event.reason, event.transact_time)
+        case accounts.BreakResolved() if event.is_dismissal:
+            return accounts.dismissal_of(event)
         case accounts.SubjectForgotten():
             return accounts.ForgetSubject(event.subject_id, event.reason, event.transact_time)
         case instrument.InstrumentListed():
@@ -259,6 +267,8 @@ def _other_request(event: Any) -> Any:
             )  # fmt: skip
         case instrument.InstrumentDelisted():
             return instrument.DelistInstrument(event.instrument_id, event.effective_at)
+        case instrument.InstrumentRedenominated():
+            return instrument.RedenominateInstrument(**asdict(event))
         case MarksRecorded():
             return RecordMarks((event,))
         case policies.PolicySet():
@@ -307,8 +317,8 @@ def _report_of_account(event: Any) -> Any:
     match event:
         case accounts.BreakOpened() | accounts.BreakChanged() | accounts.BreakAged():
             return event
-        case accounts.BreakResolved():  # by a statement; without one a person has requested it
-            return event if event.statement_id else None
+        case accounts.BreakResolved():  # by a statement or other reports, else a person has requested it
+            return None if event.is_dismissal else event
         case accounts.TransferSettled():
             return accounts.SettleTransfer(
                 event.account_id, event.leg, event.transact_time, event.booking_date, value_date=event.value_date
@@ -329,9 +339,9 @@ def reports_of(events: Sequence[Any], state: State) -> list[Any]:
 
     A report that is stated twice, or was known before, adds nothing when it is admitted again.
     """
-    broken: dict[tuple[str, str, datetime], Any] = {}  # the reports that breaks have word for word
+    broken: dict[tuple[str, str, datetime], Any] = {}  # the booked reports that breaks beside them have word for word
     for each in events:
-        if isinstance(each, accounts.AccountBroken) and each.report is not None:
+        if isinstance(each, accounts.AccountBroken) and each.report is not None and each.on_record is None:
             broken.setdefault((each.account_id, cash.id_of(each.report), each.transact_time), each.report)
     reports: dict[Any, None] = {}
     aliases: dict[OrderKey, OrderKey] = {}

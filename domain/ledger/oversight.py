@@ -34,7 +34,7 @@ from domain.access import (
     SetApprovalPolicy,
     present,
 )
-from domain.account import BreakResolved, ForgetSubject, ResolveBreak, SubjectForgotten
+from domain.account import BreakResolved, ForgetSubject, SubjectForgotten, dismissal_of
 from domain.errors import RequestRefused
 from domain.ledger import approval
 from domain.ledger.log import Logged, Recorded
@@ -110,8 +110,8 @@ def _of_access(event: Any) -> Any:
                 transact_time=event.transact_time, mode=event.mode, interval_seconds=event.interval_seconds,
                 band=event.band, ages_seconds=event.ages_seconds,
             )  # fmt: skip
-        case BreakResolved(statement_id=""):
-            return ResolveBreak(event.account_id, event.break_id, event.reason, event.transact_time)
+        case BreakResolved() if event.is_dismissal:
+            return dismissal_of(event)
         case SubjectForgotten():
             return ForgetSubject(event.subject_id, event.reason, event.transact_time)
         case KeyIssued():

@@ -26,7 +26,6 @@ from domain.position import (
     Restated,
     Sums,
     TradeBooked,
-    TradeKind,
     TransferReason,
 )
 from domain.risk import (
@@ -42,7 +41,7 @@ from domain.risk import (
     HoldVoided,
     LimitCheck,
 )
-from domain.values import ZERO, Liquidity, Mark, Money, Side
+from domain.values import ZERO, Liquidity, Mark, Money, Side, TradeKind
 
 
 class EffectV1(Struct, frozen=True):

@@ -327,6 +327,8 @@ def check_report(report: OrderReport) -> None:
     if isinstance(report, OrderFilled):
         if not report.exec_id:
             raise ReportUnreadable("exec_id", report.exec_id, "the id of an execution")
+        if report.insurance is not None and not (report.insurance.amount.is_finite() and report.insurance.amount >= 0):
+            raise ReportUnreadable("insurance", str(report.insurance.amount), "a charge, not below zero")
         return
     order_qty, price = getattr(report, "order_qty", None), getattr(report, "price", None)
     if order_qty is not None and not (order_qty.is_finite() and order_qty > 0):

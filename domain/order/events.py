@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.order.terms import Changes, OrderKey, OrderTerms
-from domain.values import Liquidity, Money, PositionSide, Side
+from domain.values import Liquidity, Money, PositionSide, Side, TradeKind
 
 
 class OrdStatus(StrEnum):
@@ -169,10 +169,17 @@ class OrderFilled(Struct, frozen=True, gc=False, tag="OrderFilled", omit_default
     entry_id: str = ""  # added: its id on record, where exec_id is that of another execution; see domain.order.identity
     position_side: PositionSide = PositionSide.BOTH  # the leg of hedge mode; BOTH where the report states none
     further_commissions: tuple[Money, ...] = ()  # 136: fees beside `commission`, in its currency or in others
+    kind: TradeKind = TradeKind.TRADE  # 828; TRADE where the report states none
+    insurance: Money | None = None  # of a liquidation: what the venue's insurance fund took, beside the commissions
+
+    @property
+    def fees(self) -> tuple[Money, ...]:
+        """All that the fill cost beside its price: the commissions and the insurance charge."""
+        return self.commissions if self.insurance is None else (*self.commissions, self.insurance)
 
     @property
     def commissions(self) -> tuple[Money, ...]:
-        """All fees of the fill: positive paid, negative a rebate."""
+        """The commissions of the fill: positive paid, negative a rebate."""
         return (self.commission, *self.further_commissions)
 
     @property

@@ -30,6 +30,7 @@ from domain.values import (
     Liquidity,
     Money,
     PositionSide,
+    TradeKind,
     by_currency,
     nanoseconds,
     symbol_of,
@@ -217,7 +218,11 @@ def completed(known: OrderFilled, report: OrderFilled) -> OrderFilled | None:
     seqs = {known.trade_seq, report.trade_seq} - {0}
     liquidities = {known.liquidity, report.liquidity} - {Liquidity.UNKNOWN}
     legs = {known.position_side, report.position_side} - {PositionSide.BOTH}
-    if price is None or commissions is None or not is_of_one or max(len(seqs), len(liquidities), len(legs)) > 1:
+    kinds = {known.kind, report.kind} - {TradeKind.TRADE}
+    insurance = _insurance(known.insurance, report.insurance)
+    if price is None or commissions is None or len(insurance) > 1 or not is_of_one:
+        return None
+    if max(len(seqs), len(liquidities), len(legs), len(kinds)) > 1:
         return None
     timed = report if _grain(_at(report)) < _grain(_at(known)) else known
     return replace(
@@ -225,7 +230,17 @@ def completed(known: OrderFilled, report: OrderFilled) -> OrderFilled | None:
         trade_seq=next(iter(seqs), 0), liquidity=next(iter(liquidities), Liquidity.UNKNOWN),
         transact_time=timed.transact_time, nanos=timed.nanos,
         order_id=known.order_id or report.order_id, position_side=next(iter(legs), PositionSide.BOTH),
+        kind=next(iter(kinds), TradeKind.TRADE), insurance=next(iter(insurance), None),
     )  # fmt: skip
+
+
+def _insurance(known: Money | None, report: Money | None) -> tuple[Money, ...]:
+    """The insurance charge as two reports together describe it; both where they contradict each other."""
+    stated = tuple(each for each in (known, report) if each is not None and each.amount)
+    if len(stated) < 2 or stated[0].currency != stated[1].currency:
+        return stated
+    finer = _finer_number(stated[0].amount, stated[1].amount, FEE_DIGITS_MIN)
+    return stated if finer is None else (Money(finer, stated[0].currency),)
 
 
 def finer_commissions(known: tuple[Money, ...], report: tuple[Money, ...]) -> tuple[Money, ...] | None:

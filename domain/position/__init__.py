@@ -1,6 +1,6 @@
 """Position: quantity, cost, lots and realized PnL of one strategy in one instrument, by time of occurrence."""
 
-from domain.position.closing import check_transfer, moved, resized, settled
+from domain.position.closing import check_transfer, moved, redenominated, resized, settled
 from domain.position.costing import (
     MICROSECOND,
     Book,
@@ -13,10 +13,13 @@ from domain.position.costing import (
     expensed,
     paid_in_base,
 )
+from domain.position.delivery import delivered
 from domain.position.entries import entry_of, occurrence_of
 from domain.position.events import (
     AssignLots,
     Booking,
+    ContractDelivered,
+    DeliverContract,
     Filled,
     FundingSettled,
     LotsAssigned,
@@ -31,7 +34,6 @@ from domain.position.events import (
     SettleContract,
     SettleFunding,
     TradeBooked,
-    TradeKind,
     TradeReversed,
     Transfer,
     TransferReason,
@@ -58,6 +60,8 @@ __all__ = [
     "Book",
     "Booked",
     "Booking",
+    "ContractDelivered",
+    "DeliverContract",
     "Effect",
     "Entry",
     "Filled",
@@ -83,13 +87,13 @@ __all__ = [
     "SettleFunding",
     "Sums",
     "TradeBooked",
-    "TradeKind",
     "TradeReversed",
     "Transfer",
     "TransferReason",
     "admit",
     "check_transfer",
     "decide",
+    "delivered",
     "entry_of",
     "evolve",
     "expensed",
@@ -98,6 +102,7 @@ __all__ = [
     "needs_history",
     "occurrence_of",
     "paid_in_base",
+    "redenominated",
     "resized",
     "settled",
     "stream",

@@ -1,16 +1,18 @@
 """Moves and settlements: the transfers and the trade that close or carry over what a position holds."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from msgspec.structs import replace
 
 from domain.errors import ReportUnreadable, RequestRefused
-from domain.instrument import AmendInstrument, Kind
+from domain.instrument import AmendInstrument, Kind, RedenominateInstrument
 from domain.names import joined
 from domain.position import costing
-from domain.position.events import Filled, MovePosition, SettleContract, TradeKind, Transfer, TransferReason
+from domain.position.costing import Lot
+from domain.position.events import Filled, MovePosition, SettleContract, Transfer, TransferReason
 from domain.position.position import Position
-from domain.values import ZERO, Liquidity, Money, PositionSide, Side, divide, exact
+from domain.values import ZERO, Liquidity, Money, PositionSide, Side, TradeKind, divide, exact
 
 
 def check_transfer(position: Position | None, report: Transfer) -> None:
@@ -120,6 +122,52 @@ def resized(position: Position, size: Decimal, request: AmendInstrument) -> tupl
     return leaving, arriving
 
 
+def redenominated(position: Position, there: Position | None, request: RedenominateInstrument) -> tuple[Transfer, ...]:
+    """The two transfers, out and in, that turn what is held into another instrument, at its cost and with its lots.
+
+    Quantities that are no decimal are rounded at 18 places, their sum first; the last lot has the rest. Cost is kept to
+    the last digit. Raises RequestRefused where something happened since, or the id names another transfer.
+    """
+    held, at = position.quantity, request.effective_at
+    if not held or position.costing is None:
+        return ()
+    if position.last is not None and position.last.transact_time > at:
+        raise RequestRefused(
+            "a redenomination comes after what is on record", effective_at=at, last=position.last.transact_time,
+            account_id=position.key.account_id, strategy_id=position.key.strategy_id,
+        )  # fmt: skip
+    new_key = replace(position.key, instrument_id=request.to_instrument_id)
+    name = request.redenomination_id
+    is_same = new_key == position.key
+    for known in (position, there):
+        if known is not None and (name in known.transfers or f"{name}-2" in known.transfers):
+            raise RequestRefused("one transfer_id names one transfer", transfer_id=name, quantity=known.quantity)
+    cost, lots = costing.release(position.book, abs(held), position.costing)
+    out_side, in_side = (Side.SELL, Side.BUY) if held > 0 else (Side.BUY, Side.SELL)
+    quantity = divide(abs(held) * request.units, request.per)
+    leaving = Transfer(
+        position.key, name, side=out_side, quantity=abs(held), cost=exact(-cost), transact_time=at,
+        reason=TransferReason.REDENOMINATION, counterparty=new_key,
+    )  # fmt: skip
+    arriving = Transfer(
+        new_key, f"{name}-2" if is_same else name, side=in_side, quantity=quantity, cost=cost, transact_time=at,
+        reason=TransferReason.REDENOMINATION, counterparty=position.key,
+        lots=_lots_in(lots, quantity.copy_sign(held), request),
+    )  # fmt: skip
+    return leaving, arriving
+
+
+def _lots_in(lots: Sequence[Lot], whole: Decimal, request: RedenominateInstrument) -> tuple[Lot, ...]:
+    """Lots in other units, which sum to `whole`. They keep cost and age."""
+    made, left = [], whole
+    for number, lot in enumerate(lots, 1):
+        quantity = left if number == len(lots) else divide(lot.quantity * request.units, request.per)
+        left = exact(left - quantity)
+        name = joined(lot.lot_id, request.redenomination_id, by="@")
+        made.append(replace(lot, lot_id=name, quantity=quantity, opened_quantity=quantity))
+    return tuple(made)
+
+
 def _in_size(quantity: Decimal, size: Decimal, new: Decimal) -> Decimal:
     """A quantity of contracts in contracts of another size. Raises RequestRefused where that is not exact."""
     found = divide(quantity * size, new)
@@ -144,7 +192,8 @@ def settled(position: Position | None, request: SettleContract) -> Filled | None
         raise RequestRefused("only what expires is settled", instrument_id=request.key.instrument_id, expiry=None)
     if request.transact_time < contract.expiry:
         raise RequestRefused("a contract is settled at its expiry", expiry=contract.expiry, at=request.transact_time)
-    if not request.underlying_px.is_finite() or request.underlying_px <= 0:
+    is_any_number = contract.kind is Kind.LINEAR  # of an option or inverse contract the underlying is above zero
+    if not request.underlying_px.is_finite() or (request.underlying_px <= 0 and not is_any_number):
         raise RequestRefused("an underlying price above zero", underlying_px=request.underlying_px)
     return Filled(
         request.key, contract, cl_ord_id="", exec_id=request.settlement_id, trade_seq=0,

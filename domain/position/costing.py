@@ -438,11 +438,28 @@ def _with(effect: Effect, **changed: Any) -> Effect:
     return replace(effect, **exacted)
 
 
-def replay(entries: Iterable[Entry], costing: Costing, book: Book | None = None) -> tuple[list[Effect], Book]:
-    """Every entry's effect in order of occurrence, and the resulting book: the same fills under other conventions."""
+def _at_own_cost(book: Book, entry: Entry, costing: Costing) -> Entry:
+    """What is sent at cost, with its cost on a book that holds it; a correction of no quantity without effect."""
+    if not entry.quantity:
+        return replace(entry, cost=ZERO)
+    is_held = entry.quantity <= abs(book.quantity) and entry.side.sign * book.quantity < 0
+    if not entry.is_at_cost or not is_held:
+        return entry
+    return replace(entry, cost=exact(-release(book, entry.quantity, costing)[0]))
+
+
+def replay(
+    entries: Iterable[Entry], costing: Costing, book: Book | None = None, *, is_recosted: bool = False
+) -> tuple[list[Effect], Book]:
+    """Every entry's effect in order of occurrence, and the resulting book: the same fills under other conventions.
+
+    With `is_recosted`, what is sent at cost leaves at the cost that it has under these conventions, and what corrected
+    the recorded cost has no effect.
+    """
     current = book or empty(costing.cost_basis)
     effects = []
-    for entry in sorted(entries, key=lambda entry: entry.occurrence):
+    for each in sorted(entries, key=lambda entry: entry.occurrence):
+        entry = _at_own_cost(current, each, costing) if is_recosted and not each.is_trade else each
         effects.append(effect_of(current, entry, costing))
         current = book_with(current, effects[-1])
     return effects, current

@@ -10,7 +10,7 @@ from domain.account import Costing
 from domain.instrument import Contract
 from domain.position.costing import Effect, Lot, LotChange
 from domain.position.rebooking import Moved, Restated
-from domain.values import Liquidity, Money, Occurrence, PositionSide, Side
+from domain.values import Liquidity, Money, Occurrence, PositionSide, Side, TradeKind
 
 
 class PositionKey(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -20,16 +20,6 @@ class PositionKey(Struct, frozen=True, gc=False, omit_defaults=True):
     strategy_id: str
     instrument_id: str
     position_side: PositionSide = PositionSide.BOTH
-
-
-class TradeKind(StrEnum):
-    """The cause of a trade: LIQUIDATION and AUTO_DELEVERAGE by the venue, SETTLEMENT and EXERCISE by expiry."""
-
-    TRADE = "TRADE"
-    LIQUIDATION = "LIQUIDATION"
-    AUTO_DELEVERAGE = "AUTO_DELEVERAGE"
-    SETTLEMENT = "SETTLEMENT"
-    EXERCISE = "EXERCISE"
 
 
 class TransferReason(StrEnum):
@@ -50,6 +40,7 @@ class TransferReason(StrEnum):
     REBATE = "REBATE"
     DISPOSAL = "DISPOSAL"
     NETWORK_FEE = "NETWORK_FEE"
+    REDENOMINATION = "REDENOMINATION"
 
     @property
     def is_disposal(self) -> bool:
@@ -157,6 +148,21 @@ class LotsAssigned(Struct, frozen=True, tag="LotsAssigned"):
     transact_time: datetime
 
 
+class ContractDelivered(Struct, frozen=True, tag="ContractDelivered", omit_defaults=True):
+    """`quantity` of an option was exercised or assigned, or of a future settled, by delivery into the position `to`.
+
+    The two trades beside it close the contract and open what was delivered, at the strike or `settlement_px`.
+    """
+
+    key: PositionKey
+    delivery_id: str
+    to: PositionKey
+    quantity: Decimal
+    transact_time: datetime
+    settlement_px: Decimal | None = None  # of a future
+    is_premium_in_cost: bool = False
+
+
 class PositionRestated(Struct, frozen=True, gc=False, omit_defaults=True, tag="PositionRestated.v3"):
     """Late entries, reversals or assignments changed effects of entries on record.
 
@@ -193,6 +199,7 @@ PositionEvent = (
     | PositionTransferred
     | FundingSettled
     | LotsAssigned
+    | ContractDelivered
     | PositionRestated
     | PositionBroken
 )
@@ -289,6 +296,22 @@ class SettleContract(Struct, frozen=True):
     settlement_id: str
     underlying_px: Decimal
     transact_time: datetime
+
+
+class DeliverContract(Struct, frozen=True):
+    """An option is exercised or assigned, or a dated future settles, by delivery of its underlying into `to`.
+
+    `quantity` None: all that is held. `settlement_px` is of a future; an option delivers at its strike. The premium of
+    an option is realized, or with `is_premium_in_cost` part of the price of what is delivered.
+    """
+
+    key: PositionKey
+    delivery_id: str
+    to: PositionKey
+    transact_time: datetime
+    quantity: Decimal | None = None
+    settlement_px: Decimal | None = None
+    is_premium_in_cost: bool = False
 
 
 PositionRequest = AssignLots

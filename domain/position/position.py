@@ -33,6 +33,7 @@ from domain.position.costing import Book, Entry
 from domain.position.entries import booking, contract_of, entry_of, entry_of_report, occurrence_of, oversold
 from domain.position.events import (
     Booking,
+    ContractDelivered,
     Filled,
     FundingSettled,
     LotsAssigned,
@@ -46,16 +47,15 @@ from domain.position.events import (
     Reverse,
     SettleFunding,
     TradeBooked,
-    TradeKind,
     TradeReversed,
     Transfer,
 )
 from domain.position.history import History
 from domain.position.rebooking import Booked, Changes
 from domain.position.whole_numbers import TooFine
-from domain.values import ZERO, Money, Occurrence, PositionSide, Side, exact
+from domain.values import ZERO, Money, Occurrence, PositionSide, Side, TradeKind, exact
 
-_AT_EXPIRY = {TradeKind.SETTLEMENT, TradeKind.EXERCISE}
+_AT_EXPIRY = {TradeKind.SETTLEMENT, TradeKind.EXERCISE, TradeKind.DELIVERY}
 LATEST = datetime.max.replace(tzinfo=UTC)
 TAIL_MAX = 128
 ENTRIES_MAX = 250_000  # of the history of a position that is not being restated
@@ -88,6 +88,7 @@ class Position(Struct, frozen=True, gc=False):
     broken: tuple[PositionBroken, ...] = ()
     settlement_ids: frozenset[str] = frozenset()
     sent_at_cost: tuple[str, ...] = ()
+    deliveries: dict[str, ContractDelivered] = {}
     history: History | None = None
 
     @property
@@ -458,6 +459,8 @@ def evolve(
             )
         case PositionBroken():
             return replace(position, broken=(*position.broken, event)) if event.report is not None else position
+        case ContractDelivered():
+            return replace(position, deliveries=position.deliveries | {event.delivery_id: event})
         case _:
             assert_never(event)
 
@@ -496,7 +499,7 @@ def _with_booking(position: Position, event: Booking, tail_max: int) -> Position
         realized=position.realized + effect.realized, rounding=position.rounding + effect.rounding,
         fee_cost=position.fee_cost + effect.fee_cost, fees=fees, funding=position.funding, funded_in=position.funded_in,
         income=income, transferred=transferred, fundings=position.fundings, transfers=transfers, broken=position.broken,
-        settlement_ids=settlement_ids, sent_at_cost=sent_at_cost, history=history,
+        settlement_ids=settlement_ids, sent_at_cost=sent_at_cost, deliveries=position.deliveries, history=history,
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ from projections.analytics.closing import (
 from projections.analytics.conversion import RateRow
 from projections.analytics.valuation import total
 from projections.calendar import Days
-from projections.models.capital_flows import CashFlowRow
+from projections.models.capital_flows import CASH, CashFlowRow
 from projections.models.daily_sums import SUMS, DailySumRow, added
 from projections.storage.tables import POSITION, AnyRow, PositionColumns, Row
 
@@ -46,7 +46,6 @@ IN_BASE = (
     "realized", "rounding", "funding", "income", "fee_cost", "fees", "unrealized_change", "revaluation", "net",
     "turnover",
 )  # fmt: skip
-CASH = "CASH"  # the kind of rows of cash
 _CONVERTED = ("realized", "rounding", "funding", "income", "fee_cost")
 _GAINS, _PAID = ("realized", "rounding", "funding", "income"), ("fee_cost", "fees_settle")
 _NOTHING: Row = dict.fromkeys(SUMS, ZERO) | {"other_fees": {}, "fills": 0, "seq": 0}
@@ -282,7 +281,7 @@ class _Cash(NamedTuple):
         return _Cash(
             exact(self.balance + moved), exact(self.income + row["income"]),
             charges=exact(self.charges + row["fees"]), converted=exact(self.converted + row["converted"]),
-            seq=max(self.seq, row.get("seq", 0)),
+            seq=max(self.seq, row["seq"]),
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import NamedTuple, TypedDict, assert_never
 
 from domain.position import (
+    ContractDelivered,
     Effect,
     FundingSettled,
     Lot,
@@ -22,12 +23,11 @@ from domain.position import (
     PositionTransferred,
     Sums,
     TradeBooked,
-    TradeKind,
     TradeReversed,
     TransferReason,
     expensed,
 )
-from domain.values import ZERO, Mark, Money, Occurrence, Side, exact
+from domain.values import ZERO, Mark, Money, Occurrence, Side, TradeKind, exact
 from projections.models.lots import LotRow
 from projections.storage.tables import AnyRow, contract_of
 
@@ -62,7 +62,7 @@ def share(event: PositionEvent, cell: str, currency: str | None = None) -> Decim
             return exact(named + sum((getattr(moved, cell) for moved in event.moved), ZERO))
         case FundingSettled():
             return event.amount.amount if cell == "funding" else ZERO
-        case LotsAssigned() | PositionBroken():
+        case LotsAssigned() | ContractDelivered() | PositionBroken():
             return ZERO
         case _:
             assert_never(event)
@@ -110,6 +110,9 @@ class EventFacts(TypedDict, total=False):
     half_hours: int
     amount: Money
     lot_ids: tuple[str, ...]
+    delivery_id: str
+    to_instrument_id: str
+    settlement_px: Decimal | None
     rule: str
 
 
@@ -138,6 +141,11 @@ def facts(event: PositionEvent) -> EventFacts:
             }  # fmt: skip
         case FundingSettled():
             return {"funding_id": event.funding_id, "amount": event.amount}
+        case ContractDelivered():
+            return {
+                "delivery_id": event.delivery_id, "quantity": event.quantity,
+                "to_instrument_id": event.to.instrument_id, "settlement_px": event.settlement_px,
+            }  # fmt: skip
         case LotsAssigned():
             return {"exec_id": event.exec_id, "lot_ids": event.lot_ids}
         case PositionBroken():

@@ -1,4 +1,4 @@
-"""PnL of positions, realized and at given marks. A view of the rows of `projections.models.positions`.
+"""PnL of positions, realized and at given marks, and of cash. A view of the rows of `projections.models`.
 
 All in the position's settlement currency: `realized` + `rounding` is the exact gain of closed quantity, `unrealized`
 the value at the mark less the cost, `funding` as received, `income` earnings in kind, at their value then. `fee_cost`
@@ -6,19 +6,24 @@ is the cost of base-currency fees, `fees` are expensed commissions by the curren
 count, those in base are the `fee_cost`, others are listed in `other_fees` and not converted. `net` is realized +
 rounding + unrealized + funding + income - fees. `transferred` is not a gain: net + transferred is the change of equity.
 
+What cash earned and was charged apart from trades (interest, rebates, rewards; fees of accounts and transfers) has rows
+of kind CASH, one for each account and currency, without strategy and instrument: `income` and `fees_settle`. What
+another currency's cash is worth now is no part of them.
+
 Totals count `other_fees` too: `fees_converted` is their value at the marks, and part of `net`. What has no rate is not
 in it, and named in `left_out`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NotRequired, TypedDict, cast
 
 from domain.instrument import Contract, Kind
-from domain.values import ZERO, Mark, exact, venue_of
+from domain.values import ZERO, Mark, PositionSide, exact, venue_of
 from projections.analytics.closing import own_pairs
 from projections.analytics.conversion import Converter
 from projections.analytics.valuation import MarkColumns, Marks, grouped, mark_of, marked, value
+from projections.models.capital_flows import CASH, CashFlowRow
 from projections.models.daily_sums import added
 from projections.models.positions import PositionRow, positions
 from projections.storage.rows import Source
@@ -28,7 +33,7 @@ SUMS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle", 
 
 
 class PnlRow(PositionRow, MarkColumns):
-    """A position and its PnL at a mark: sums in `settle`, `other_fees` by currency."""
+    """A position and its PnL at a mark, or what cash earned: sums in `settle`, `other_fees` by currency."""
 
     venue: str
     value: Decimal | None
@@ -78,6 +83,28 @@ def pnl(
         position_side=position_side,
     )  # fmt: skip
     return [valued(row, mark_of(row, marks)) for row in rows]
+
+
+def of_cash(flows: Iterable[CashFlowRow]) -> list[PnlRow]:
+    """Return what cash earned and was charged, by account and currency; a row only where there is any of it."""
+    sums: dict[tuple[str, str], tuple[Decimal, Decimal, int]] = {}
+    for flow in flows:
+        if flow["income"] or flow["fees"]:
+            place = (flow["account_id"], flow["currency"])
+            income, charges, seq = sums.get(place, (ZERO, ZERO, 0))
+            sums[place] = (exact(income + flow["income"]), exact(charges + flow["fees"]), max(seq, flow["seq"]))
+    return [
+        {
+            "account_id": account_id, "strategy_id": "", "instrument_id": "", "position_side": PositionSide.BOTH.value,
+            "kind": CASH, "base": currency, "quote": None, "settle": currency, "contract_size": None, "venue": "",
+            "cost_basis": None, "fee_policy": None, "money_places": None, "quantity": ZERO, "cost": ZERO,
+            "realized": ZERO, "rounding": ZERO, "fees": {currency: charges} if charges else {}, "fee_cost": ZERO,
+            "funding": ZERO, "income": income, "transferred": ZERO, "last_transact_time": None,
+            "last_trade_seq": None, "last_exec_id": None, "seq": seq, "avg_px": None, **marked(None), "value": ZERO,
+            "unrealized": ZERO, "fees_settle": charges, "other_fees": {}, "net": exact(income - charges),
+        }
+        for (account_id, currency), (income, charges, seq) in sorted(sums.items())
+    ]  # fmt: skip
 
 
 def rates_of(rows: Sequence[PnlRow], marks: Marks, pairs: Mapping[str, Contract]) -> Converter:

@@ -23,6 +23,7 @@ from domain.risk import (
     LimitStatus,
     ShadowDecided,
 )
+from domain.values import leg_of
 from projections.models import limits
 from projections.models.limits import SCOPE, LimitRow, ScopeColumns
 from projections.storage.rows import Source, fetch
@@ -90,6 +91,7 @@ refusals = table(
     maybe("requested_as"),
     fact("order_strategy_id"),
     fact("order_instrument_id"),
+    fact("position_side"),
     fact("side"),
     fact("order_qty", NUMBER),
     maybe("notional", NUMBER),
@@ -135,6 +137,7 @@ class RefusalRow(ScopeColumns):
     requested_as: str | None
     order_strategy_id: str
     order_instrument_id: str
+    position_side: str
     side: str
     order_qty: Decimal
     notional: Decimal | None
@@ -221,6 +224,7 @@ def _refused(rows: Rows, logged: Logged, refused: HoldRefused, place: Row, *, kn
         "requested_as": refused.change_id or None,
         "order_strategy_id": refused.strategy_id,
         "order_instrument_id": refused.instrument_id,
+        "position_side": leg_of(refused.position_side),
         "side": refused.side.value,
         "order_qty": refused.quantity,
         "notional": refused.notional,
@@ -243,7 +247,7 @@ def _refused(rows: Rows, logged: Logged, refused: HoldRefused, place: Row, *, kn
     rows.put(counts, row)
 
 
-PROJECTION = Projection(NAME, 1, (beside, breaches_table, refusals, counts), {LimitSet: _set, ShadowDecided: _decided})
+PROJECTION = Projection(NAME, 2, (beside, breaches_table, refusals, counts), {LimitSet: _set, ShadowDecided: _decided})
 
 
 def every_limit(source: Source, account_id: str | None = None) -> list[LimitRow]:
@@ -263,14 +267,16 @@ def would_refuse(
     strategy_id: str | None = None,
     instrument_id: str | None = None,
     *,
+    position_side: str | None = None,
     limit: int | None = None,
     after: int | None = None,
 ) -> list[RefusalRow]:
     """Return the orders and replacements that shadow limits of an account would have refused, the newest first.
 
-    Strategy and instrument are the order's. `after` is the `refused_seq` of the last row before.
+    Strategy, instrument and leg are the order's. `after` is the `refused_seq` of the last row before.
     """
     where = {"account_id": account_id, "order_strategy_id": strategy_id, "order_instrument_id": instrument_id}
+    where |= {"position_side": position_side}
     found = fetch(
         source, refusals, where=where, by=("refused_seq",), limit=limit, after=None if after is None else (after,),
         is_descending=True,

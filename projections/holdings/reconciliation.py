@@ -24,10 +24,11 @@ from typing import TypedDict, cast
 
 from domain.values import exact
 from projections.analytics.closing import Closing, converted, is_future
-from projections.analytics.daily_pnl import CASH, daily_pnl
+from projections.analytics.daily_pnl import daily_pnl
 from projections.analytics.equity import EquityInputs, moved_worth, valued_at_closes
 from projections.analytics.valuation import total
 from projections.calendar import Days
+from projections.models.capital_flows import CASH
 from projections.storage.tables import AnyRow, Row
 
 TRADING = ("realized", "rounding", "unrealized_change", "funding", "income")

@@ -4,7 +4,8 @@ An ORDER break keeps a venue report on an order, an UNREADABLE one the raw text 
 book that cannot be right, an ACCOUNT break an impossible movement of money, or business of a closed account. Each of
 these is one event, so its `break_seq` identifies it, and `about` names its subject, `on_record` what it contradicts;
 the row of an ORDER break that is withdrawn is removed. A RECONCILIATION break is a difference from a venue statement
-(`source`), from the event that found it until it is RESOLVED; `about` is its id.
+(`source`), from the event that found it until it is RESOLVED. The others are OPEN until a person resolves them.
+`break_id` is the id of any break.
 """
 
 from datetime import datetime
@@ -18,6 +19,7 @@ from domain.account import (
     BreakOpened,
     BreakResolved,
     RawReportKept,
+    reported_id,
 )
 from domain.ledger import Logged
 from domain.order import OrderBreakWithdrawn, OrderBroken
@@ -58,18 +60,19 @@ breaks_table = table(
     maybe("venue"),
     maybe("source"),
     maybe("raw"),
-    maybe("status"),
+    fact("status"),
     maybe("reason"),
     maybe("opened_at", AT),
     maybe("age_steps", WHOLE),
     fact("recorded_at", AT),
-    indexes=(("account_id", "break_seq"), ("account_id", "about")),
+    fact("break_id"),
+    indexes=(("account_id", "break_seq"), ("account_id", "about"), ("account_id", "break_id")),
     created_by="break_seq",
 )
 
 
 class BreakRow(TypedDict):
-    """A break. `opened_at`, `status` and `age_steps` (the ageing thresholds passed) are of a RECONCILIATION break."""
+    """A break. `opened_at` and `age_steps` (the ageing thresholds passed) are of a RECONCILIATION break."""
 
     break_seq: int
     account_id: str
@@ -83,11 +86,12 @@ class BreakRow(TypedDict):
     venue: str | None
     source: str | None
     raw: str | None
-    status: str | None
+    status: str
     reason: str | None
     opened_at: datetime | None
     age_steps: int | None
     recorded_at: datetime
+    break_id: str
     seq: int
 
 
@@ -97,7 +101,9 @@ def _put(rows: Rows, logged: Logged, account_id: str, kind: str, *, rule: str, *
         "account_id": account_id,
         "kind": kind,
         "rule": printable(rule),
+        "status": OPEN,
         "recorded_at": logged.recorded.recorded_at,
+        "break_id": reported_id(logged.recorded.stream, logged.recorded.version),
         "seq": logged.seq,
     }
     rows.put(breaks_table, row | more)
@@ -149,6 +155,7 @@ def _account_broken(rows: Rows, logged: Logged, event: AccountBroken) -> None:
 def _found(found: Break, statement_id: str) -> Row:
     return {
         "about": found.break_id,
+        "break_id": found.break_id,
         "rule": found.kind.value,
         "report_type": type(found.line).__name__,
         "report": {"fields": list(found.fields), "ours": json_of(found.ours), "theirs": json_of(found.theirs)},
@@ -158,7 +165,7 @@ def _found(found: Break, statement_id: str) -> Row:
 
 def _opened(rows: Rows, logged: Logged, event: BreakOpened) -> None:
     columns = _found(event.found, event.statement_id)
-    state: Row = {"status": OPEN, "opened_at": event.transact_time, "age_steps": 0}
+    state: Row = {"opened_at": event.transact_time, "age_steps": 0}
     _put(rows, logged, event.account_id, RECONCILIATION, **columns, **state)
 
 
@@ -176,15 +183,15 @@ def _resolved(rows: Rows, logged: Logged, event: BreakResolved) -> None:
 
 
 def _change(rows: Rows, logged: Logged, place: tuple[str, str], changes: Row) -> None:
-    """Change the open break of an account and id; earlier breaks with that id may be resolved."""
+    """Change the open break of an account and id; earlier breaks with that id may be resolved, or withdrawn."""
     account_id, break_id = place
-    (row,) = rows.find(breaks_table, account_id=account_id, about=break_id, kind=RECONCILIATION, status=OPEN)
-    rows.put(breaks_table, row | changes | {"seq": logged.seq})
+    for row in rows.find(breaks_table, account_id=account_id, break_id=break_id, status=OPEN):
+        rows.put(breaks_table, row | changes | {"seq": logged.seq})
 
 
 PROJECTION = Projection(
     "breaks",
-    5,
+    6,
     (breaks_table,),
     {
         OrderBroken: _order_broken,
@@ -207,11 +214,13 @@ def breaks(
     kind: str | None = None,
     status: str | None = None,
     cl_ord_id: str | None = None,
+    break_id: str | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
 ) -> list[BreakRow]:
     """Return breaks, the newest first. The next page is `after` the last row's `break_seq`."""
     where = {"account_id": account_id, "kind": kind, "status": status, "cl_ord_id": cl_ord_id}
+    where |= {"break_id": break_id}
     place = None if after is None else (after,)
     found = fetch(source, breaks_table, where=where, by=("break_seq",), after=place, limit=limit, is_descending=True)
     return cast(list[BreakRow], found)

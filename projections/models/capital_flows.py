@@ -10,7 +10,7 @@ currency. What is staked stays where it is.
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NotRequired, TypedDict, cast
+from typing import TypedDict, cast
 
 import sqlalchemy as sa
 
@@ -37,6 +37,7 @@ from projections.storage.tables import (
     table,
 )
 
+CASH = "CASH"  # the kind of rows of cash among those of positions
 FEE_PLACE = 2  # of a conversion's entries
 SUMS = ("external", "income", "fees", "converted", "borrowed")
 _SUM_OF = {EntryKind.CONVERSION: "converted", EntryKind.LOAN: "borrowed"}
@@ -71,7 +72,7 @@ class CashFlowRow(TypedDict):
     fees: Decimal
     converted: Decimal
     borrowed: Decimal
-    seq: NotRequired[int]  # not of sums over half hours
+    seq: int
 
 
 class QuantityFlowRow(PositionColumns, ContractColumns):
@@ -153,7 +154,8 @@ def cash_of(source: Source, account_id: str | None = None, first: int = 0) -> li
     owned = [] if account_id is None else [cash.c.account_id == account_id]
     slot = sa.func.greatest(cash.c.slot, first - 1).label("slot")
     place = (cash.c.account_id, cash.c.currency, slot)
-    query = sa.select(*place, *(sa.func.sum(cash.c[name]).label(name) for name in SUMS)).where(*owned)
+    query = sa.select(*place, *(sa.func.sum(cash.c[name]).label(name) for name in SUMS))
+    query = query.add_columns(sa.func.max(cash.c.seq).label("seq")).where(*owned)
     grouped = query.group_by(*(sa.literal_column(str(number)) for number in range(1, len(place) + 1)))
     return cast(list[CashFlowRow], [dict(row) for row in source.execute(grouped).mappings()])
 

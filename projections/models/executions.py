@@ -108,6 +108,7 @@ executions = table(
     fact("fees", Amounts()),
     fact("fee_cost", NUMBER),
     fact("is_late", sa.Boolean()),
+    fact("is_at_cost", sa.Boolean()),
     fact("restatements", WHOLE),
     maybe("reversal"),
     fact("booked_seq", WHOLE),
@@ -173,6 +174,7 @@ class TradeRow(PositionColumns, ContractColumns):
     fees: dict[str, Decimal]
     fee_cost: Decimal
     is_late: bool
+    is_at_cost: bool
     restatements: int
     reversal: str | None
     booked_seq: int
@@ -223,6 +225,7 @@ def _booking(logged: Logged, event: TradeBooked | PositionTransferred) -> Row:
         "transact_time": event.transact_time,
         "recorded_at": logged.recorded.recorded_at,
         "is_late": event.is_late,
+        "is_at_cost": isinstance(event, PositionTransferred) and event.is_at_cost,
         "restatements": 0,
         "reversal": None,
         "lot_ids": None,
@@ -315,7 +318,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "executions",
-    7,
+    8,
     (executions, restatements_table),
     {
         TradeBooked: _traded,
@@ -412,6 +415,7 @@ def costing_entry_of(trade: TradeRow) -> Entry:
         lots=msgspec.convert(trade["lots"] or (), tuple[Lot, ...]),
         lot_ids=tuple(trade["lot_ids"] or ()),
         further_commissions=msgspec.convert((trade["commissions"] or ())[1:], tuple[Money, ...]),
+        is_at_cost=trade["is_at_cost"] or trade["counterparty_account_id"] is not None,
     )
 
 

@@ -329,7 +329,7 @@ def recosted(
         return [], [], book
     place: Row = {name: trades[0][name] for name in POSITION}
     entries = sorted(map(costing_entry_of, trades), key=lambda entry: entry.occurrence)
-    effects, book = costing.replay(entries, conventions, book)
+    effects, book = costing.replay(entries, conventions, book, is_recosted=True)
     matched = [
         place | row
         for entry, effect in zip(entries, effects, strict=True)

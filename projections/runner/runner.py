@@ -281,6 +281,12 @@ class Runner:
         places = self._places()
         return all(places[one.name][0].version == one.version for one in self._projections)
 
+    def is_built(self) -> bool:
+        """Whether there are rows of this version for readers, if only none of an empty log. Raises Unavailable."""
+        places = self._places()
+        found = ((places[one.name][0], one.version) for one in self._projections)
+        return all(place.schema and place.version == version for place, version in found)
+
     def followers(self) -> list[Holder]:
         """Return the followers, their groups of projections and rates. Raises Unavailable."""
         with reaching(), self._engine.connect() as connection:

@@ -44,6 +44,28 @@ available numeric = t.total - t.held -- total less held.
 """,
     ),
     view(
+        "coin_entries",
+        "coins.entries",
+        """What moved coins and money other than by trades, as reported: a row for each amount. `daybook report gains`
+        matches it, and trades, with lots.""",
+        f"""account_id text -- The account.
+entry text -- TRANSFER, RETURN, FEE, ENTRY or FUNDING.
+reference text -- The transfer, fee, entry or payment.
+line bigint = l.ordinality -- The number of the amount in its entry: first what moved, then fees.
+kind text -- Of an ENTRY its kind, such as STAKING or CONVERSION; else as entry.
+counter_account_id text = nullif(t.counter_account_id, '') -- The other account of ours, of a transfer that has one.
+strategy_id text = nullif(t.strategy_id, '') -- The strategy of the position; null of cash.
+instrument_id text = nullif(t.instrument_id, '') -- The instrument of the position; null of cash.
+position_side text = nullif(t.position_side, '') -- Its leg: LONG, SHORT or BOTH; null of cash.
+transact_time timestamptz -- When it happened.
+asset text = l.value->>0 -- The asset.
+amount numeric = l.value->>1 -- What came in; below zero what went out. In units of the asset.
+{SEQ.strip()}
+""",
+        source="{table} AS t CROSS JOIN LATERAL jsonb_array_elements(t.entries) WITH ORDINALITY AS l",
+        has_history=False,
+    ),
+    view(
         "journal_lines",
         "journal.entries",
         """The journal in double entry, a row for each line; the lines of an entry sum to zero in each asset. Free text

@@ -295,6 +295,7 @@ order_qty numeric -- The quantity it would have held.
 transact_time timestamptz -- When it was checked.
 {SEQ.strip()}
 """,
+        added=LEG,
     ),
     view(
         "switches",
@@ -331,11 +332,12 @@ about text -- What it is about: a subject, or a stable id.
 cl_ord_id text -- The order, if it is about one.
 report_type text -- The type of the report.
 venue text -- The venue it is from.
-status text -- OPEN or RESOLVED of a RECONCILIATION break, else null.
+status text -- OPEN or RESOLVED.
 opened_at timestamptz -- When a RECONCILIATION break was opened.
 age_steps bigint -- How many thresholds of age a RECONCILIATION break has passed.
 recorded_at timestamptz -- When it was recorded.
 {SEQ.strip()}
 """,
+        added="break_id text -- Its id, of any kind: to dismiss it by, or to correct it.",
     ),
 )

@@ -49,6 +49,10 @@ BODIES: dict[str, Any] = {
         strike="5", put_or_call="PUT",
     ),
     "/v1/instruments/{instrument_id}": {"tick_size": "0.1", "expiry": None, "effective_at": "2199-01-01T00:00:00Z"},
+    "/v1/instruments/{instrument_id}/redenominate": {
+        "redenomination_id": "R", "to_instrument_id": "ETHUSDT.SIM", "units": "10", "per": "1", "account_id": "main",
+        "effective_at": "2026-01-01T00:00:00Z",
+    },
     "/v1/instruments/{instrument_id}/amend": {"contract_size": "1", "lot_size": "0.1", "strike": "5"},
     "/v1/instruments/{instrument_id}/delist": {"effective_at": "2199-01-01T00:00:00Z"},
     "/v1/limits": {
@@ -75,6 +79,10 @@ BODIES: dict[str, Any] = {
     "/v1/positions/settle": {
         "account_id": "main", "instrument_id": BTC, "settlement_id": "S-1", "underlying_px": "5",
         "transact_time": "2026-01-03T03:04:05Z",
+    },
+    "/v1/positions/deliver": {
+        "account_id": "main", "instrument_id": BTC, "delivery_id": "D-1", "to_instrument_id": "ETHUSDT.SIM",
+        "quantity": "1", "settlement_px": "5", "is_premium_in_cost": True, "transact_time": "2026-01-03T03:04:05Z",
     },
     "/v1/lots/assign": {
         "account_id": "main", "instrument_id": BTC, "exec_id": "E-1", "lot_ids": ["E-1"], "trade_seq": 1,

@@ -16,6 +16,7 @@ from domain import position
 from domain.ledger import Recorded
 from domain.position import (
     Booking,
+    ContractDelivered,
     FundingSettled,
     LotsAssigned,
     Position,
@@ -66,7 +67,7 @@ def _standing(
                 fundings.append(event)
             case LotsAssigned():
                 assigned[event.exec_id] = event.lot_ids
-            case PositionRestated() | PositionBroken():
+            case PositionRestated() | PositionBroken() | ContractDelivered():
                 pass
             case _:
                 assert_never(event)

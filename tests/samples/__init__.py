@@ -1,10 +1,18 @@
-"""One record of every kind of event, with every field filled."""
+"""One record of every kind of event, with every field filled; and with each field that was added later."""
 
 from datetime import UTC, datetime
 from decimal import Decimal as D
 
 from domain.account import AccountOpened, CostBasis, Costing, FeePolicy, RawReportKept, SubjectForgotten
-from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed, Kind, PutOrCall
+from domain.instrument import (
+    Contract,
+    InstrumentAmended,
+    InstrumentDelisted,
+    InstrumentListed,
+    InstrumentRedenominated,
+    Kind,
+    PutOrCall,
+)
 from domain.ledger import (
     ClockConfirmed,
     Recorded,
@@ -16,6 +24,7 @@ from domain.ledger import (
 from domain.marks import MarksRecorded, PriceKind
 from domain.policies import HedgeBand, Policy, PolicySet
 from domain.position import (
+    ContractDelivered,
     Effect,
     FundingSettled,
     Lot,
@@ -30,13 +39,12 @@ from domain.position import (
     Restated,
     Sums,
     TradeBooked,
-    TradeKind,
     TradeReversed,
     TransferReason,
 )
 from domain.risk import Mode
 from domain.sealed.figures import FiguresClosed
-from domain.values import Liquidity, Money, Occurrence, OpenedAt, Side
+from domain.values import Liquidity, Money, Occurrence, OpenedAt, Side, TradeKind
 from tests.samples import access_events, account_events, order_events, risk_events
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -63,6 +71,7 @@ EVENTS = (
     InstrumentListed(BTC, SPOT, D("0.01"), D("0.000001")),
     InstrumentAmended("BTC-C.SIM", OPTION, D("0.01"), D("0.1"), AT),
     InstrumentDelisted(BTC, AT),
+    InstrumentRedenominated(BTC, "gxs-rei", "REIUSDT.SIM", D(10), D(1), AT, "main"),
     *order_events.EVENTS,
     TradeBooked(
         POSITION, SPOT, FIFO, "A-1", "E7", 7, Side.BUY, D("0.5"), D("97500.25"), Money(D("0.02"), "USDT"),
@@ -70,6 +79,7 @@ EVENTS = (
     ),
     TradeReversed(POSITION, SPOT, "E7", 7, AT, Money(D("0.02"), "USDT"), EFFECT, "busted"),
     LotsAssigned(POSITION, "E7", ("E1", "E3"), AT),
+    ContractDelivered(POSITION, "DEL-1", PositionKey("main", "main", BTC), D(2), AT, D("93500.5"), True),
     PositionBroken(POSITION, "a spot position is not below zero", "E7", D("-0.1"), AT),
     PositionTransferred(
         POSITION, SPOT, FIFO, "opening", Side.BUY, D("0.01"), D(92), AT, EFFECT, False, TransferReason.INTERNAL,

@@ -2,9 +2,12 @@
 
 from domain.ledger import schema
 from tests import GOLDEN
-from tests.samples import RECORDS
+from tests.samples import RECORDS, later
 
-for recorded in RECORDS:
-    path = GOLDEN / f"{schema.topic_of(recorded.event)}.json"
+NAMED = {schema.topic_of(recorded.event): recorded for recorded in RECORDS}
+NAMED |= {f"later/{name}": recorded for name, recorded in later.records(RECORDS).items()}
+for name, recorded in NAMED.items():
+    path = GOLDEN / f"{name}.json"
     if not path.exists():
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(schema.encode(recorded) + b"\n")

@@ -298,7 +298,7 @@ def _facts(
         yield record
         return
     line, raw, fields, is_ended = record
-    if fields[0].strip() and normal(fields[0]) == header[0] and tuple(map(normal, fields)) == header:
+    if fields[0].lstrip('\ufeff "')[:1].casefold() == header[0][:1] and tuple(map(normal, fields)) == header:
         return  # the header once more: files were joined
     row = Row(reading, fields, line, raw)
     if is_total(row, fields):

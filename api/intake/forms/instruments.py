@@ -5,15 +5,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import UNSET, UnsetType
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
-from api.intake.forms.fields import ANY_TIME, INSTRUMENT, POSITIVE, Field
+from api.intake.forms.fields import ANY_TIME, INSTRUMENT, NAME, POSITIVE, Field
 from api.intake.forms.form import Form, Look, Operation, Record, known
 from api.read_models.records import instrument_record
 from domain import instrument
 from domain.access import Scope
 from domain.errors import InvalidInput
-from domain.instrument import AmendInstrument, DelistInstrument, Instrument
+from domain.instrument import AmendInstrument, DelistInstrument, Instrument, RedenominateInstrument
+from domain.values import ONE
 
 if TYPE_CHECKING:
     from api.daybook import Daybook
@@ -84,6 +85,40 @@ class DelistInstrumentForm(_OfInstrument, frozen=True, kw_only=True):
         return DelistInstrument(self.instrument_id, self.effective_at or at)
 
 
+class RedenominateInstrumentForm(_OfInstrument, frozen=True, kw_only=True):
+    """Turn what is held of an instrument into another one: a redenomination, a renaming, a split, a merger of coins.
+
+    `units` of the other for every `per` of this one; 1 for 1 renames. Positions of all accounts, or of one, move at
+    their cost, with their lots and the lots' ages: it is no disposal, and nothing is realized. Both instruments are
+    listed, of one kind, and settle in one currency. Orders that work in the instrument are canceled first.
+    """
+
+    redenomination_id: Annotated[str, Field(NAME, "your own id of it", "--id")]
+    to_instrument_id: Annotated[str, Field(INSTRUMENT, "what it becomes; the same one in a split", "--to")]
+    units: Annotated[Decimal, Field(POSITIVE, "units of the other instrument")] = ONE
+    per: Annotated[Decimal, Field(POSITIVE, "for so many units of this one")] = ONE
+    account_id: Annotated[str | None, Field(NAME, "only what this account holds", "--account")] = None
+    effective_at: Annotated[
+        datetime | None, Field(ANY_TIME, "when it happened; now if absent", "--at")
+    ] = None  # fmt: skip
+
+    def request(self, daybook: "Daybook", at: datetime) -> RedenominateInstrument:
+        """Return the request. Raises Problem if the instrument is not listed."""
+        listed = self._listed(daybook.writer.state)
+        known = listed.redenominated(self.redenomination_id)
+        moment = self.effective_at or (known.effective_at if known is not None else at)
+        return RedenominateInstrument(
+            self.instrument_id, self.redenomination_id, self.to_instrument_id, self.units, per=self.per,
+            effective_at=moment, account_id=self.account_id or "",
+        )  # fmt: skip
+
+    def record(self, look: Look) -> Record:
+        """Return the redenomination as it is on record."""
+        event = self._listed(look).redenominated(self.redenomination_id)
+        assert event is not None, "it was carried out"
+        return asdict(event) | {"account_id": event.account_id or None}
+
+
 _PERPETUAL = {"instrument_id": "BTCUSD-PERP.BITMEX"}
 _AMEND = Operation(
     "amend_instrument", AmendInstrumentForm, "/instruments/{instrument_id:path}/amend", "instrument amend",
@@ -104,5 +139,15 @@ OPERATIONS = (
         said="{instrument_id} accepts no orders from {delisted_at} on.",
         example=_PERPETUAL | {"effective_at": "2199-01-01T00:00:00Z"},
         usage="instrument delist BTCUSD-PERP.BITMEX --from 2198-01-01T00:00:00Z",
+    ),
+    Operation(
+        "redenominate_instrument", RedenominateInstrumentForm, "/instruments/{instrument_id:path}/redenominate",
+        "instrument redenominate", scope=Scope.ADMIN, answer="RedenominationAnswer", arguments=("instrument_id",),
+        said="{instrument_id} became {to_instrument_id}: {units} for {per}, at {effective_at}.",
+        example={
+            "instrument_id": "BTCUSD-PERP.BITMEX", "redenomination_id": "R-1", "units": "10", "per": "1",
+            "to_instrument_id": "BTCUSD-PERP.BITMEX",
+        },
+        usage="instrument redenominate BTCUSD-PERP.BITMEX --id R-2 --to BTCUSD-PERP.BITMEX --units 2",
     ),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from api.intake.forms.fields import (
     DEFAULT_STRATEGY,
     INSTRUMENT,
     NAME,
+    NUMBER,
     POSITIVE,
     TEXT,
     TIME,
@@ -20,7 +21,17 @@ from api.problems import not_found
 from domain import instrument, position
 from domain.access import Scope
 from domain.ledger import pages
-from domain.position import AssignLots, Lot, MovePosition, PositionKey, PositionTransferred, SettleContract, TradeBooked
+from domain.position import (
+    AssignLots,
+    ContractDelivered,
+    DeliverContract,
+    Lot,
+    MovePosition,
+    PositionKey,
+    PositionTransferred,
+    SettleContract,
+    TradeBooked,
+)
 from domain.values import PositionSide
 
 if TYPE_CHECKING:
@@ -106,11 +117,12 @@ class MovePositionForm(OfPosition, frozen=True, kw_only=True):
 class SettleContractForm(OfPosition, frozen=True, kw_only=True):
     """Settle what is held of an expired future or option in cash, and close the position.
 
-    A future settles at the price of its underlying, an option at its intrinsic value, which may be zero.
+    A future settles at the price of its underlying, a linear one also at or below zero; an option at its intrinsic
+    value, which may be zero.
     """
 
     settlement_id: Annotated[str, Field(NAME, "your own id of the settlement", "--id")]
-    underlying_px: Annotated[Decimal, Field(POSITIVE, "the underlying's price at expiry", "--price")]
+    underlying_px: Annotated[Decimal, Field(NUMBER, "the underlying's price at expiry", "--price")]
     transact_time: Annotated[datetime | None, Field(TIME, "when it was settled; its expiry if absent", "--at")] = None
 
     def request(self, daybook: "Daybook", at: datetime) -> SettleContract:
@@ -129,6 +141,57 @@ class SettleContractForm(OfPosition, frozen=True, kw_only=True):
             "instrument_id": self.instrument_id, "underlying_px": self.underlying_px,
             "settlement_px": state.contract.settlement_price(self.underlying_px), "quantity": state.quantity,
             "realized": state.realized, "settle": state.contract.settle,
+        }  # fmt: skip
+
+
+class DeliverContractForm(OfPosition, frozen=True, kw_only=True):
+    """Exercise an option, have one assigned, or settle a dated future, by delivery of the underlying.
+
+    A long call and a short put buy the underlying at the strike, a long put and a short call sell it; a future is
+    closed at `settlement_px`, at which its underlying is bought or sold. In the same unit of work the contract is
+    closed. The premium is realized, and the underlying costs the strike; with `is_premium_in_cost` nothing is realized,
+    and the premium is part of the underlying's price. A European option, and a future, is delivered from its expiry on.
+    """
+
+    delivery_id: Annotated[str, Field(NAME, "your own id of the delivery", "--id")]
+    to_instrument_id: Annotated[str, Field(INSTRUMENT, "what is delivered: spot, or a linear contract", "--to")]
+    quantity: Annotated[Decimal | None, Field(POSITIVE, "how many contracts; all that are held if absent", "--qty")] = (
+        None
+    )
+    settlement_px: Annotated[Decimal | None, Field(NUMBER, "of a future: the price it settles at", "--price")] = None
+    is_premium_in_cost: Annotated[
+        bool, Field(None, "whether an option's premium goes into the underlying's cost", "--premium-in-cost")
+    ] = False
+    transact_time: Annotated[datetime | None, Field(TIME, "when it happened; at its expiry, or now", "--at")] = None
+
+    @property
+    def to(self) -> PositionKey:
+        """The key of the position that what is delivered goes to."""
+        return PositionKey(self.account_id, self.strategy_id, self.to_instrument_id)
+
+    def request(self, daybook: "Daybook", at: datetime) -> DeliverContract:
+        """Return the request. Raises Problem if there is no such position."""
+        self._check_known(daybook.writer.state)
+        state = daybook.writer.state(position.stream(self.key))
+        known = state.deliveries.get(self.delivery_id)
+        expiry = state.contract.expiry if state.contract is not None else None
+        moment = known.transact_time if known is not None else expiry if expiry is not None and expiry <= at else at
+        return DeliverContract(
+            self.key, self.delivery_id, self.to, self.transact_time or moment, quantity=self.quantity,
+            settlement_px=self.settlement_px, is_premium_in_cost=self.is_premium_in_cost,
+        )  # fmt: skip
+
+    def record(self, look: Look) -> Record:
+        """Return what was delivered, and what both positions hold."""
+        here, there = look(position.stream(self.key)), look(position.stream(self.to))
+        event: ContractDelivered = here.deliveries[self.delivery_id]
+        return {
+            "delivery_id": self.delivery_id, "account_id": self.account_id, "strategy_id": self.strategy_id,
+            "instrument_id": self.instrument_id, "to_instrument_id": self.to_instrument_id,
+            "quantity": event.quantity, "price": event.settlement_px or here.contract.strike,
+            "is_premium_in_cost": event.is_premium_in_cost, "transact_time": event.transact_time,
+            "quantity_left": here.quantity, "realized": here.realized, "settle": here.contract.settle,
+            "quantity_there": there.quantity, "cost_there": there.book.cost, "realized_there": there.realized,
         }  # fmt: skip
 
 
@@ -198,6 +261,18 @@ OPERATIONS = (
             "underlying_px": "93500",
         },
         usage="position settle --instrument BTC-9JAN26-90000-C.DERIBIT --strategy hedge --id EXP-2 --price 93500",
+    ),
+    Operation(
+        "deliver_contract", DeliverContractForm, "/positions/deliver", "position deliver", scope=Scope.RECORD,
+        answer="DeliveryAnswer", tag="positions",
+        said="{quantity} {instrument_id} delivered at {price}; {quantity_there} {to_instrument_id} held at a cost of"
+        " {cost_there}.",
+        example={
+            "account_id": "main", "instrument_id": "BTC-9JAN26-90000-C.DERIBIT", "strategy_id": "physical",
+            "delivery_id": "DEL-1", "to_instrument_id": "BTCUSD.DERIBIT", "quantity": "1",
+        },
+        usage="position deliver --instrument BTC-9JAN26-90000-C.DERIBIT --strategy physical --id DEL-2"
+        " --to BTCUSD.DERIBIT --premium-in-cost",
     ),
     Operation(
         "assign_lots", AssignLotsForm, "/lots/assign", "lots assign", scope=Scope.RECORD,

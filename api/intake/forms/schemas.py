@@ -12,6 +12,18 @@ class MoneyAnswer(Answer):
     currency: str
 
 
+class RedenominationAnswer(Answer):
+    """A redenomination as it is on record; `account_id` null: of all accounts."""
+
+    instrument_id: str
+    redenomination_id: str
+    to_instrument_id: str
+    units: DecimalText
+    per: DecimalText
+    effective_at: TimeText
+    account_id: str | None
+
+
 class ReplaceAnswer(Answer):
     """A replacement as it was requested, and the order's status."""
 
@@ -95,6 +107,26 @@ class MoveAnswer(Answer):
     cost_left: DecimalText
     quantity_there: DecimalText
     cost_there: DecimalText
+
+
+class DeliveryAnswer(Answer):
+    """What was delivered at which price, and what is held of the contract and of the underlying."""
+
+    delivery_id: str
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    to_instrument_id: str
+    quantity: DecimalText
+    price: DecimalText = Field(description="the strike, or of a future the settlement price")
+    is_premium_in_cost: bool
+    transact_time: TimeText
+    quantity_left: DecimalText
+    realized: DecimalText = Field(description="by the contract, in `settle`")
+    settle: str
+    quantity_there: DecimalText
+    cost_there: DecimalText
+    realized_there: DecimalText
 
 
 class SettlementAnswer(Answer):

@@ -30,10 +30,15 @@ def venue_report(
     line, or an object with `reports`. Reports sent before add nothing. Exit code 1 if some could not be read or broke a
     rule; those that could not be read are kept as evidence.
     """
-    raws = reports_in(_content(file))
+    raws = reports_of(file)
     with opened() as daybook:
         answers = record(daybook, raws)
     finish(answers, json=json)
+
+
+def reports_of(file: str) -> list[bytes]:
+    """Return the reports of a file, or of standard input for `-`. Raises InvalidInput if it has none."""
+    return reports_in(_content(file))
 
 
 def _content(file: str) -> bytes:
@@ -92,7 +97,8 @@ def _record(daybook: "Daybook", raws: list[bytes]) -> list[dict[str, Any]]:
         return evidence(raws[index], str(error), label(who))
 
     reports = [item.kept if isinstance(item, Unreadable) else item for item in read]
-    answers = answers_of(read, daybook.writer.report(reports, actor=who, evidence_of=evidence_of), daybook.writer.state)
+    done = daybook.writer.report(reports, actor=who, evidence_of=evidence_of)
+    answers = answers_of(read, done, daybook.writer.state, daybook.history.read)
     for given, item in zip(answers, read, strict=True):
         if isinstance(item, Statement) and given["status"] != "unreadable":
             given["breaks"] = [shown(each) for each in reconciled(daybook, item, who).found]
@@ -120,7 +126,7 @@ def _noted(given: dict[str, Any]) -> str:
     if given["status"] == "unreadable":
         return "unreadable: " + "; ".join(f"{error['field']}: not {error['rule']}" for error in given["errors"])
     if given["status"] == "broken":
-        return f"broken: {given['rule']}"
+        return f"broken: {given['rule']}, break {given['break_id']}"
     found = given["breaks"]
     first = "; ".join(f"{each['about']} {each['kind']}, break {each['break_id']}" for each in found[:3])
     return f"{len(found):,} differences: {first}" + ("; …" if len(found) > 3 else "")

@@ -2,12 +2,13 @@
 
 from typing import Literal, Self
 
+from msgspec.structs import replace
 from pydantic import Field, StrictInt, model_validator
 
 from api.http.fields import ExecutionId, InstrumentId, Leg, Name, Number, Positive, RequestBody, VenueTime, unreadable
-from api.intake.venue_reports.fields import Amount, Amounts, OrderReportFields, example
-from domain.order import OrderCommissionReported, OrderFilled, OrderKey, OrderReport
-from domain.values import ZERO, Liquidity, Money, PositionSide, Side, by_currency
+from api.intake.venue_reports.fields import MAIN, Amount, Amounts, OrderReportFields, example
+from domain.order import OrderCommissionReported, OrderFilled, OrderKey, OrderReport, adopted_id
+from domain.values import ZERO, Liquidity, Money, PositionSide, Side, TradeKind, by_currency
 
 
 class Commissioned(RequestBody):
@@ -39,7 +40,31 @@ class Commissioned(RequestBody):
         return tuple(amount.money() for amount in stated) or (Money(ZERO, ""),)
 
 
-class FilledReport(OrderReportFields, Commissioned):
+class _Executed(Commissioned):
+    """The fields of every execution. `trade_seq` is the venue's own trade sequence."""
+
+    instrument_id: InstrumentId
+    order_id: Name | Literal[""] = ""
+    exec_id: ExecutionId
+    trade_seq: StrictInt = Field(0, ge=0, lt=2**63)
+    last_qty: Positive
+    last_px: Number
+    liquidity: Liquidity = Liquidity.UNKNOWN
+    position_side: Leg = PositionSide.BOTH
+    transact_time: VenueTime
+
+    def _executed(self, key: OrderKey, strategy_id: str, side: Side) -> OrderFilled:
+        """Return the fill of an order."""
+        commission, *further = self.paid
+        return OrderFilled(
+            key, strategy_id=strategy_id, instrument_id=self.instrument_id, order_id=self.order_id,
+            side=side, exec_id=self.exec_id, trade_seq=self.trade_seq, last_qty=self.last_qty,
+            last_px=self.last_px, commission=commission, further_commissions=tuple(further), liquidity=self.liquidity,
+            transact_time=self.transact_time.at, nanos=self.transact_time.nanos, position_side=self.position_side,
+        )  # fmt: skip
+
+
+class FilledReport(OrderReportFields, _Executed):
     """A fill. `trade_seq` is the venue's own trade sequence: it decides between fills of one moment."""
 
     model_config = example(
@@ -48,26 +73,49 @@ class FilledReport(OrderReportFields, Commissioned):
         commission={"amount": "19.5", "currency": "USDT"}, transact_time="2026-01-02T03:04:11.250Z",
     )  # fmt: skip
     type: Literal["filled"]
-    strategy_id: Name = "main"
-    instrument_id: InstrumentId
-    order_id: Name | Literal[""] = ""
+    strategy_id: Name = MAIN
     side: Side
-    exec_id: ExecutionId
-    trade_seq: StrictInt = Field(0, ge=0, lt=2**63)
-    last_qty: Positive
-    last_px: Number
-    liquidity: Liquidity = Liquidity.UNKNOWN
-    position_side: Leg = PositionSide.BOTH
 
     def report(self) -> OrderReport:
         """Return the event of the domain."""
-        commission, *further = self.paid
-        return OrderFilled(
-            self.key, strategy_id=self.strategy_id, instrument_id=self.instrument_id, order_id=self.order_id,
-            side=self.side, exec_id=self.exec_id, trade_seq=self.trade_seq, last_qty=self.last_qty,
-            last_px=self.last_px, commission=commission, further_commissions=tuple(further), liquidity=self.liquidity,
-            transact_time=self.transact_time.at, nanos=self.transact_time.nanos, position_side=self.position_side,
-        )  # fmt: skip
+        return self._executed(self.key, self.strategy_id, self.side)
+
+
+class LiquidatedReport(_Executed):
+    """A position, or a part of it, was liquidated by its venue: a fill of an order of the venue's own.
+
+    The fill of the same `exec_id`, reported before or after it, is the same execution, and booked once.
+    """
+
+    model_config = example(
+        type="liquidated", account_id="main", instrument_id="BTCUSDT.BINANCE", side="SELL", exec_id="L-1",
+        last_qty="0.5", last_px="61250", commission={"amount": "15.31", "currency": "USDT"},
+        insurance={"amount": "91.88", "currency": "USDT"}, transact_time="2026-01-02T03:04:11.250Z",
+    )  # fmt: skip
+    type: Literal["liquidated", "liquidation"]
+    account_id: Name
+    cl_ord_id: Name | Literal[""] = Field("", description="of the venue's order, where it has one")
+    strategy_id: Name | Literal[""] = Field(
+        "", description="by default the only one that holds what is closed; main where several do, or none"
+    )
+    side: Side | None = Field(None, description="SELL closes a long position; not needed with `position_side`")
+    kind: Literal[TradeKind.LIQUIDATION, TradeKind.AUTO_DELEVERAGE] = TradeKind.LIQUIDATION
+    insurance: Amount | None = Field(
+        None, description="what the venue's insurance fund took beside the commissions; a fee, above zero"
+    )
+
+    @model_validator(mode="after")
+    def _has_side(self) -> Self:
+        if self.side is None and self.position_side is PositionSide.BOTH:
+            raise unreadable("given: side, or position_side of a leg")
+        return self
+
+    def report(self) -> OrderReport:
+        """Return the event of the domain."""
+        closing = Side.SELL if self.position_side is PositionSide.LONG else Side.BUY
+        cl_ord_id = self.cl_ord_id or ("" if self.order_id else adopted_id(self.instrument_id, "", self.exec_id))
+        fill = self._executed(OrderKey(self.account_id, cl_ord_id), self.strategy_id, self.side or closing)
+        return replace(fill, kind=self.kind, insurance=self.insurance.money() if self.insurance is not None else None)
 
 
 class CommissionReport(Commissioned):

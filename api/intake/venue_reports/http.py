@@ -99,7 +99,7 @@ def _recorded(body: bytes, daybook: Daybook, caller: Caller, request_id: str, ke
         return evidence(raws[index], str(error), caller.actor)
 
     def respond(results: list[ledger.Answer], look: Look) -> Response:
-        return _response(answers_of(read, results, look), results[0].seq)
+        return _response(answers_of(read, results, look, daybook.history.read), results[0].seq)
 
     done = carried_out(daybook, command(reports, caller, request_id, evidence_of), key, respond)
     stated = {index: each for index, each in enumerate(read) if isinstance(each, Statement)}

@@ -1,7 +1,7 @@
 """Venue reports as they are sent: parsed one by one, and kept raw as evidence where they cannot be read."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, NamedTuple, get_args
 
@@ -12,7 +12,7 @@ from api.http.fields import RequestBody
 from api.http.json_text import checked, elements, keys_at_most
 from api.intake.venue_reports import cash
 from api.intake.venue_reports.fields import example_of
-from api.intake.venue_reports.fills import CommissionReport, FilledReport
+from api.intake.venue_reports.fills import CommissionReport, FilledReport, LiquidatedReport
 from api.intake.venue_reports.orders import (
     Accepted,
     Busted,
@@ -32,14 +32,15 @@ from api.intake.venue_reports.orders import (
     Suspended,
     Triggered,
 )
-from api.intake.venue_reports.outcomes import UNREADABLE, outcome_of
+from api.intake.venue_reports.outcomes import UNREADABLE, break_id_of, outcome_of
 from api.intake.venue_reports.statements import RawReport, VenueStatement
 from api.problems import field_errors, unreadable, unreadable_field
 from domain import instrument, ledger, values
-from domain.account import RawReportKept
+from domain.account import RawReportKept, reported_id
+from domain.account.evidence import stream as evidence_stream
 from domain.errors import InvalidInput
 from domain.errors.codes import Code
-from domain.ledger import Report
+from domain.ledger import Recorded, Report
 
 REPORTS_MAX = 1000
 STATEMENT = "statement"
@@ -47,12 +48,13 @@ RAW_BYTES_MAX = 65_536
 STATEMENT_BYTES_MAX = 1_048_576
 UNKNOWN = "unknown"
 Look = Callable[[str], Any]  # the state of a stream
+Read = Callable[[str], Iterable[Recorded]]  # the records of a stream
 
 
 AnyVenueReport = (
-    PendingNew | Accepted | Rejected | Triggered | FilledReport | CommissionReport | Corrected | Busted | PendingCancel
-    | CancelRejected | PendingReplace | ReplaceRejected | Replaced | Restated | Suspended | DoneForDay | Canceled
-    | Expired | Calculated | cash.OfCash | VenueStatement | RawReport
+    PendingNew | Accepted | Rejected | Triggered | FilledReport | LiquidatedReport | CommissionReport | Corrected
+    | Busted | PendingCancel | CancelRejected | PendingReplace | ReplaceRejected | Replaced | Restated | Suspended
+    | DoneForDay | Canceled | Expired | Calculated | cash.OfCash | VenueStatement | RawReport
 )  # fmt: skip
 VenueReport = Annotated[AnyVenueReport, Field(discriminator="type")]
 SCHEMAS: tuple[type[RequestBody], ...] = get_args(AnyVenueReport)
@@ -98,9 +100,7 @@ def parsed(raw: bytes, actor: str, look: Look) -> Report | Unreadable:
         report = VENUE_REPORT.validate_json(raw)
         if keys_at_most(raw) != _keys(report):
             checked(raw, "report")  # parsers differ in which of two equal keys they use
-        if isinstance(report, cash.InKind | VenueStatement):
-            report.check_listed(lambda instrument_id: look(instrument.stream(instrument_id)))
-        return report.report()
+        return as_report(report, look)
     except InvalidInput as error:
         found = [unreadable_field(error)]
     except ValidationError as invalid:
@@ -111,6 +111,13 @@ def parsed(raw: bytes, actor: str, look: Look) -> Report | Unreadable:
         found = field_errors(errors, "report")
     reason = "; ".join(each["message"] for each in found)
     return Unreadable(found, evidence(raw, reason, actor))
+
+
+def as_report(given: AnyVenueReport, look: Look) -> Report:
+    """Return a validated report as a report of the domain; `look` as in `parsed`. Raises InvalidInput."""
+    if isinstance(given, cash.InKind | VenueStatement):
+        given.check_listed(lambda instrument_id: look(instrument.stream(instrument_id)))
+    return given.report()
 
 
 class _Typed(msgspec.Struct):
@@ -158,23 +165,33 @@ def evidence(raw: bytes, reason: str, actor: str) -> RawReportKept:
 
 
 def answers_of(
-    read: Sequence[Report | Unreadable], results: Sequence[ledger.Answer], look: Look
+    given: Sequence[Report | Unreadable], results: Sequence[ledger.Answer], look: Look, read: Read
 ) -> list[dict[str, Any]]:
-    """Return the answer to each report of a batch; `look` gives the states right after it."""
+    """Return the answer to each report of a batch; `look` gives the states right after it, `read` streams before it."""
     answers: list[dict[str, Any]] = []
-    for index, (item, result) in enumerate(zip(read, results, strict=True)):
+    batch = [record for result in results for record in result.records]
+    for index, (item, result) in enumerate(zip(given, results, strict=True)):
         if isinstance(result.error, InvalidInput):
-            answers.append(_unreadable(index, unreadable(result.error).facts["errors"]))
+            answers.append(_unreadable(index, unreadable(result.error).facts["errors"], _evidence(result, None)))
         elif isinstance(item, Unreadable):
-            answers.append(_unreadable(index, item.errors))
+            answers.append(_unreadable(index, item.errors, _evidence(result, item.kept)))
         else:
-            answers.append({"index": index, "errors": None, **outcome_of(item, result, look).record()})
+            outcome = outcome_of(item, result, look)
+            break_id = break_id_of(outcome, batch, read)
+            answers.append({"index": index, "errors": None, **outcome.record(), "break_id": break_id})
     return answers
 
 
-def _unreadable(index: int, errors: list[dict[str, Any]]) -> dict[str, Any]:
+def _evidence(result: ledger.Answer, kept: RawReportKept | None) -> str | None:
+    """Return the id of the break of a report that could not be read: where it is kept, now or before."""
+    records = (each for each in result.records if isinstance(each.event, RawReportKept))
+    stream = next((each.stream for each in records), None if kept is None else evidence_stream(kept))
+    return None if stream is None else reported_id(stream, 1)
+
+
+def _unreadable(index: int, errors: list[dict[str, Any]], break_id: str | None) -> dict[str, Any]:
     """Return the answer to a report that could not be read."""
     return {
         "index": index, "status": UNREADABLE, "booked": False, "code": Code.UNREADABLE, "rule": None,
-        "detail": errors[0]["message"], "errors": errors,
+        "detail": errors[0]["message"], "errors": errors, "break_id": break_id,
     }  # fmt: skip

@@ -22,9 +22,11 @@ from domain.account import (
     BreakResolved,
     FillLine,
     Line,
+    OpenBreak,
     OrderLine,
     PositionLine,
     Statement,
+    StatementTaken,
 )
 from domain.errors import RequestRefused
 from domain.holdings.holdings import Holdings
@@ -88,17 +90,10 @@ def correction(daybook: "Daybook", account_id: str, break_id: str) -> tuple[Repo
 
     Raises RequestRefused where the break is not open, or no report would: then a person decides.
     """
-    known: account.Account | None = daybook.writer.state(account.stream(account_id))
-    broken = known.breaks.get(break_id) if known is not None else None
-    if broken is None:
-        raise RequestRefused("an open break", break_id=break_id, account_id=account_id)
-    section = next(name for name, kind in SECTIONS.items() if isinstance(broken.found.line, kind))
-    stored = newest_statement(daybook.history, account_id, section)
-    if stored is None:
-        raise RequestRefused("a venue statement to agree with", break_id=break_id, section=section)
-    stated = schema.decode(stored.topic, stored.state).event
+    broken = open_break(daybook, account_id, break_id)
+    stated = statement_of(daybook, account_id, broken)
     statement = Statement(account_id, stated.venue, stated.statement_id, stated.transact_time)
-    reports = mend(broken.found, statement, held=_held(daybook, known, broken.found))
+    reports = mend(broken.found, statement, held=_held(daybook, broken.found))
     if not reports:
         rule = "a break that a report corrects; report what happened, or dismiss the break"
         raise RequestRefused(rule, break_id=break_id, kind=broken.found.kind)
@@ -109,9 +104,28 @@ def correction(daybook: "Daybook", account_id: str, break_id: str) -> tuple[Repo
     return (*reports, ended)
 
 
-def _held(daybook: "Daybook", known: account.Account | None, found: Break) -> dict[str, Decimal]:
+def open_break(daybook: "Daybook", account_id: str, break_id: str) -> OpenBreak:
+    """Return an open difference from a venue statement. Raises RequestRefused."""
+    known: account.Account | None = daybook.writer.state(account.stream(account_id))
+    broken = known.breaks.get(break_id) if known is not None else None
+    if broken is None:
+        raise RequestRefused("an open break", break_id=break_id, account_id=account_id)
+    return broken
+
+
+def statement_of(daybook: "Daybook", account_id: str, broken: OpenBreak) -> StatementTaken:
+    """Return the newest venue statement that a difference is compared with. Raises RequestRefused."""
+    section = next(name for name, kind in SECTIONS.items() if isinstance(broken.found.line, kind))
+    stored = newest_statement(daybook.history, account_id, section)
+    if stored is None:
+        raise RequestRefused("a venue statement to agree with", break_id=broken.found.break_id, section=section)
+    stated: StatementTaken = schema.decode(stored.topic, stored.state).event
+    return stated
+
+
+def _held(daybook: "Daybook", found: Break) -> dict[str, Decimal]:
     """Return what each strategy holds of the leg that a break is about."""
-    line = found.line
+    known, line = daybook.writer.state(account.stream(found.account_id)), found.line
     if known is None or not isinstance(line, PositionLine):
         return {}
     place = (line.instrument_id, leg_of(line.position_side))

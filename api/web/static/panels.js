@@ -13,7 +13,7 @@ const clock = (time) => (time ? time.slice(11, 19) : "–");
 
 /* ---- profit and loss ---- */
 
-const PARTS = [["realized", "Realized"], ["unrealized", "Unrealized"], ["paid", "Fees"], ["funding", "Funding"]];
+const PARTS = [["realized", "Realized"], ["unrealized", "Unrealized"], ["paid", "Fees"], ["funding", "Funding"], ["income", "Income"]];
 
 /** Add `paid`: fees in settlement currency, in totals those in other currencies too, as a negative amount. */
 const withPaid = (row) => {
@@ -50,12 +50,14 @@ function pnlCard(currency, all) {
 function pnlRow(row, named) {
   const strategy = named ? `${row.account_id} / ${row.strategy_id}` : row.strategy_id;
   const leg = row.position_side === "BOTH" ? "" : ` ${row.position_side}`;
-  return el("tr", { "data-row": `${row.account_id}/${row.strategy_id}/${row.instrument_id}${leg.replace(" ", "/")}` },
-    el("th", { scope: "row" }, strategy), cell("id", row.instrument_id + leg),
+  const place = row.kind === "CASH" ? `CASH/${row.settle}` : `${row.strategy_id}/${row.instrument_id}${leg.replace(" ", "/")}`;
+  return el("tr", { "data-row": `${row.account_id}/${place}` },
+    el("th", { scope: "row" }, strategy), cell("id", row.kind === "CASH" ? "cash" : row.instrument_id + leg),
     figure(row.quantity, { className: "roomy" }), figure(row.avg_px, { className: "roomy", places: 2 }), figure(row.mark, { className: "roomy" }),
     money(row.realized, row.settle, { coloured: true, className: "roomy" }), money(row.unrealized, row.settle, { coloured: true, className: "roomy" }),
     money(row.paid, row.settle, { className: "roomy" }),
-    money(row.funding, row.settle, { className: "roomy" }), money(row.net, row.settle, { coloured: true }),
+    money(row.funding, row.settle, { className: "roomy" }), money(row.income, row.settle, { className: "roomy" }),
+    money(row.net, row.settle, { coloured: true }),
     cell("quiet", row.settle), cell("num quiet roomy", shown(String(row.seq))));
 }
 
@@ -64,6 +66,7 @@ function pnlSum(currency, all) {
     cell("num roomy"), cell("num roomy"), cell("num roomy"),
     money(all.realized, currency, { coloured: true, className: "roomy" }), money(all.unrealized, currency, { coloured: true, className: "roomy" }),
     money(all.paid, currency, { className: "roomy" }), money(all.funding, currency, { className: "roomy" }),
+    money(all.income, currency, { className: "roomy" }),
     money(all.net, currency, { coloured: true }), cell("quiet", currency), cell("roomy"));
 }
 

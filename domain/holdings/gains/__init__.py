@@ -1,6 +1,6 @@
 """Gains: lots by coin, over all instruments, and what every disposal of a coin gained in one currency."""
 
-from domain.holdings.gains.engine import Flow, Gains, Match, Scope, Taken
+from domain.holdings.gains.engine import AVERAGE_UNKNOWN, Flow, Gains, Match, Scope, Taken, Withdrawals
 from domain.holdings.gains.facts import (
     Arrival,
     Departure,
@@ -12,6 +12,7 @@ from domain.holdings.gains.facts import (
     Redenomination,
     Removal,
     Repayment,
+    Settlement,
     amounts_rated,
     moment_rated,
     movements_of,
@@ -24,9 +25,11 @@ from domain.holdings.gains.movements import (
     Charged,
     Departed,
     Disposed,
+    Earned,
     Kind,
     Movement,
     Rate,
+    Received,
     Redenominated,
     Removed,
     Repaid,
@@ -36,6 +39,7 @@ from domain.holdings.gains.movements import (
 )
 
 __all__ = [
+    "AVERAGE_UNKNOWN",
     "Acquired",
     "Arrival",
     "Arrived",
@@ -44,6 +48,7 @@ __all__ = [
     "Departed",
     "Departure",
     "Disposed",
+    "Earned",
     "Exchange",
     "Fact",
     "Flow",
@@ -57,6 +62,7 @@ __all__ = [
     "Payment",
     "Rate",
     "Receipt",
+    "Received",
     "Redenominated",
     "Redenomination",
     "Removal",
@@ -64,8 +70,10 @@ __all__ = [
     "Repaid",
     "Repayment",
     "Scope",
+    "Settlement",
     "Taken",
     "What",
+    "Withdrawals",
     "Worth",
     "amounts_rated",
     "exact_rate",

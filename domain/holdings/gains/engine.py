@@ -26,8 +26,10 @@ from domain.holdings.gains.movements import (
     Charged,
     Departed,
     Disposed,
+    Earned,
     Kind,
     Movement,
+    Received,
     Redenominated,
     Removed,
     Repaid,
@@ -38,6 +40,7 @@ from domain.holdings.gains.movements import (
 from domain.values import ZERO, exact
 
 DAY = timedelta(days=1)
+AVERAGE_UNKNOWN = "an average cost of {coin}: a part of it has no known cost"
 NOT_ON_RECORD = "no acquisition on record of {quantity:f} {coin}"
 
 
@@ -46,6 +49,13 @@ class Scope(StrEnum):
 
     ACCOUNT = "ACCOUNT"
     ALL = "ALL"
+
+
+class Withdrawals(StrEnum):
+    """What a withdrawal to outside is: its coins are REMOVED with their lots, or DISPOSED of at their market value."""
+
+    REMOVED = "REMOVED"
+    DISPOSED = "DISPOSED"
 
 
 class Taken(Struct, frozen=True, gc=False):
@@ -87,15 +97,16 @@ class Match(Struct, frozen=True, gc=False):
         return None if self.holding_days is None else self.holding_days >= long_term_days
 
     @property
-    def lacking(self) -> str:
+    def lacking(self) -> tuple[str, ...]:
         """Why it has no gain; empty if it has one."""
+        reasons = []
         if self.lot is None:
-            return NOT_ON_RECORD.format(quantity=self.quantity, coin=self.disposed.coin)
-        of_lot = ""
-        if self.cost is None:
-            of_lot = self.lot.cost.lacking or f"an average cost of {self.lot.coin}: a part of it has no known cost"
-        of_proceeds = self.disposed.proceeds.lacking if self.proceeds is None else ""
-        return "; ".join(dict.fromkeys(each for each in (of_lot, of_proceeds) if each))
+            reasons.append(NOT_ON_RECORD.format(quantity=self.quantity, coin=self.disposed.coin))
+        elif self.cost is None:
+            reasons.append(self.lot.cost.lacking or AVERAGE_UNKNOWN.format(coin=self.lot.coin))
+        if self.proceeds is None:
+            reasons.append(self.disposed.proceeds.lacking)
+        return tuple(dict.fromkeys(reasons))
 
 
 class Flow(Struct):
@@ -161,7 +172,8 @@ class Gains:
                 self._debts.setdefault(self._place(what, coin), []).append(_Debt(quantity, worth))
                 self._acquire(Acquired(what, coin, quantity, worth))
             case Repaid():
-                return [match for disposed in self._settle(movement) for match in self._dispose(disposed)]
+                found = [match for disposed in self._settle(movement) for match in self._dispose(disposed)]
+                return [replace(match, line=line) for line, match in enumerate(found, 1)]
             case Removed(what=what, coin=coin, quantity=quantity):
                 for part in self._take(what, coin, quantity):
                     self._flow(self._place(what, coin)).add("removed", part.quantity, part.cost)
@@ -172,7 +184,7 @@ class Gains:
                 self._arrive(movement)
             case Redenominated():
                 self._redenominate(movement)
-            case Charged():
+            case Received() | Earned() | Charged():
                 pass
             case _:
                 assert_never(movement)
@@ -243,14 +255,14 @@ class Gains:
         if self._scope is Scope.ALL:
             return  # lots over all accounts are where they were
         flow = self._flow(self._place(what, coin))
-        leaving = self._transit.setdefault((what.reference, coin), [])
+        leaving = self._transit.setdefault((departed.route, coin), [])
         for part in self._take(what, coin, departed.quantity):
             flow.add("moved", -part.quantity, None if part.cost is None else -part.cost)
             leaving.append(Held(part.lot or self._unknown(what, coin, part.quantity), part.quantity, part.cost))
 
     def _arrive(self, arrived: Arrived) -> None:
         place = self._place(arrived.what, arrived.coin)
-        for held in self._transit.pop((arrived.what.reference, arrived.coin), ()):
+        for held in self._transit.pop((arrived.route, arrived.coin), ()):
             self._pool(place).add(held)
             self._flow(place).add("moved", held.quantity, held.cost)
 

@@ -23,9 +23,11 @@ from domain.holdings.gains.movements import (
     Charged,
     Departed,
     Disposed,
+    Earned,
     Kind,
     Movement,
     Rate,
+    Received,
     Redenominated,
     Removed,
     Repaid,
@@ -60,11 +62,22 @@ class Receipt(Struct, frozen=True, gc=False):
 
 
 class Payment(Struct, frozen=True, gc=False):
-    """A quantity paid, at its market value: a disposal. A fee `is_charge`: an expense."""
+    """A quantity paid, at its stated value, or else at its market value: a disposal.
+
+    What `is_charge` is an expense: a fee, or a loss in a coin.
+    """
 
     what: What
     amount: Money
     is_charge: bool = False
+    stated: Money | None = None
+
+
+class Settlement(Struct, frozen=True, gc=False):
+    """What a derivative gained (above zero) or cost: realized, its funding, premium or fees, in what it settles in."""
+
+    what: What
+    amount: Money
 
 
 class Removal(Struct, frozen=True, gc=False):
@@ -75,17 +88,19 @@ class Removal(Struct, frozen=True, gc=False):
 
 
 class Departure(Struct, frozen=True, gc=False):
-    """A quantity on its way to another account of ours; what.reference is that of its arrival."""
+    """A quantity on its way to another account of ours; `route` is that of its arrival."""
 
     what: What
     amount: Money
+    route: str
 
 
 class Arrival(Struct, frozen=True, gc=False):
-    """What departed under the same reference has arrived."""
+    """What departed by a route has arrived."""
 
     what: What
     currency: str
+    route: str
 
 
 class Loan(Struct, frozen=True, gc=False):
@@ -111,7 +126,7 @@ class Redenomination(Struct, frozen=True, gc=False):
     ratio: Decimal = ONE
 
 
-Fact = Exchange | Receipt | Payment | Removal | Departure | Arrival | Loan | Repayment | Redenomination
+Fact = Exchange | Receipt | Payment | Settlement | Removal | Departure | Arrival | Loan | Repayment | Redenomination
 Rates = Callable[[str], Rate]
 
 
@@ -123,9 +138,9 @@ def amounts_rated(fact: Fact, currency: str) -> tuple[str, ...]:
             legs = (quote.currency, base.currency)
             paid = tuple(fee.currency for fee in fees if fee.currency not in legs and fee.amount)
             found = paid if currency in legs else (*legs, *paid)
-        case Receipt(amount=amount, stated=stated):
+        case Receipt(amount=amount, stated=stated) | Payment(amount=amount, stated=stated):
             found = ((stated or amount).currency,)
-        case Payment(amount=amount) | Loan(amount=amount) | Repayment(amount=amount):
+        case Settlement(amount=amount) | Loan(amount=amount) | Repayment(amount=amount):
             found = (amount.currency,)
         case Removal() | Departure() | Arrival() | Redenomination():
             found = ()
@@ -151,20 +166,31 @@ def movements_of(fact: Fact, currency: str, rates: Rates, policy: FeePolicy) -> 
                 yield Acquired(
                     what, amount.currency, amount.amount, cost, is_income=fact.is_income, acquired_at=fact.acquired_at
                 )
-        case Payment(amount=amount):
-            worth = rates(amount.currency).worth(amount.amount)
+            elif fact.is_income:
+                yield Received(what, currency, cost)
+        case Payment(amount=amount, stated=stated):
+            worth = rates((stated or amount).currency).worth((stated or amount).amount)
             if amount.currency != currency:
                 yield Disposed(what, amount.currency, amount.amount, worth)
             if fact.is_charge:
                 yield Charged(what, amount.currency, worth)
+        case Settlement(amount=amount):
+            worth = rates(amount.currency).worth(amount.amount)
+            yield Earned(what, amount.currency, amount.amount, worth)
+            if amount.currency != currency and amount.amount > 0:
+                yield Acquired(what, amount.currency, amount.amount, worth)
+            elif amount.currency != currency:
+                paid = rates(amount.currency).worth(-amount.amount)
+                yield Disposed(what, amount.currency, -amount.amount, paid)
         case Loan(amount=amount) | Repayment(amount=amount) if amount.currency != currency:
             made = Borrowed if isinstance(fact, Loan) else Repaid
             yield made(what, amount.currency, amount.amount, rates(amount.currency).worth(amount.amount))
-        case Removal(amount=amount) | Departure(amount=amount) if amount.currency != currency:
-            left = Removed if isinstance(fact, Removal) else Departed
-            yield left(what, amount.currency, amount.amount)
-        case Arrival(currency=moved) if moved != currency:
-            yield Arrived(what, moved)
+        case Removal(amount=amount) if amount.currency != currency:
+            yield Removed(what, amount.currency, amount.amount)
+        case Departure(amount=amount, route=route) if amount.currency != currency:
+            yield Departed(what, amount.currency, amount.amount, route)
+        case Arrival(currency=moved, route=route) if moved != currency:
+            yield Arrived(what, moved, route)
         case Redenomination(currency=old, new_currency=new, ratio=ratio):
             yield Redenominated(what, old, new, ratio)
         case _:

@@ -1,4 +1,4 @@
-"""Movements of coins: acquisitions, disposals and what carries lots, each valued in one currency.
+"""Movements of coins: acquisitions, disposals and all that carries lots, each valued in one currency.
 
 Quantities are unsigned, in units of the coin. A worth is in the currency of the gains, rounded once at 18 places, with
 the rate it was made by; it has no amount where that rate is not on record, and says what is lacking.
@@ -19,15 +19,16 @@ _SCALE = 10**PLACES_MAX
 class Kind(StrEnum):
     """The reason of a movement.
 
-    PURCHASE: acquired by a trade. SALE: what was traded. PAYMENT: a coin paid for another. REALIZED and PREMIUM: the
-    result of futures and the premium of options that settle in a coin. UNKNOWN: a lot whose acquisition is not on
-    record.
+    PURCHASE: acquired by a trade. SALE: what was traded. PAYMENT: a coin paid for another. DISPOSAL: spent or given
+    away at a stated value. REALIZED and PREMIUM: the result of futures and the premium of options that settle in a
+    coin. UNKNOWN: a lot whose acquisition is not on record.
     """
 
     PURCHASE = "PURCHASE"
     SALE = "SALE"
     PAYMENT = "PAYMENT"
     CONVERSION = "CONVERSION"
+    DISPOSAL = "DISPOSAL"
     FEE = "FEE"
     REBATE = "REBATE"
     REALIZED = "REALIZED"
@@ -147,18 +148,20 @@ class Removed(Struct, frozen=True, gc=False):
 
 
 class Departed(Struct, frozen=True, gc=False):
-    """A quantity on its way to another account of ours, with its lots. What.reference names the transfer."""
+    """A quantity on its way to another account of ours, with its lots; `route` names the transfer."""
 
     what: What
     coin: str
     quantity: Decimal
+    route: str
 
 
 class Arrived(Struct, frozen=True, gc=False):
-    """What departed under the same reference has arrived, whole."""
+    """What departed by a route has arrived, whole."""
 
     what: What
     coin: str
+    route: str
 
 
 class Borrowed(Struct, frozen=True, gc=False):
@@ -191,6 +194,26 @@ class Redenominated(Struct, frozen=True, gc=False):
     ratio: Decimal = ONE
 
 
+class Received(Struct, frozen=True, gc=False):
+    """Income in the currency of the gains itself: money, so no lot."""
+
+    what: What
+    currency: str
+    worth: Worth
+
+
+class Earned(Struct, frozen=True, gc=False):
+    """What a derivative gained (above zero) or cost: realized, its funding, premium or fees, in what it settles in.
+
+    The coin that it settles in is acquired or disposed of besides.
+    """
+
+    what: What
+    settle: str
+    amount: Decimal
+    worth: Worth
+
+
 class Charged(Struct, frozen=True, gc=False):
     """A fee that is an expense of its own: part of no cost and no proceeds. Negative: a rebate."""
 
@@ -199,5 +222,7 @@ class Charged(Struct, frozen=True, gc=False):
     worth: Worth
 
 
-Movement = Acquired | Disposed | Removed | Departed | Arrived | Borrowed | Repaid | Redenominated | Charged
+Movement = (
+    Acquired | Disposed | Removed | Departed | Arrived | Borrowed | Repaid | Redenominated | Received | Earned | Charged
+)
 NOTHING = Worth(ZERO, exact_rate(""))

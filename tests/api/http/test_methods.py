@@ -70,7 +70,7 @@ def test_pages_answer_head_and_options_too(client: httpx.Client):
         ({"Content-Type": "text/json"}, 415),
         ({}, 415),
         ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415),
-        ({"Content-Type": "application/json", "Accept": "text/html"}, 201),
+        ({"Content-Type": "application/json", "Accept": "text/html"}, 406),
     ],
 )
 def test_a_body_is_json_in_utf_8_and_not_compressed(desk: httpx.Client, headers: dict[str, str], status: int):
@@ -96,3 +96,26 @@ def test_a_key_given_twice_is_refused_on_every_path(desk: httpx.Client):
             answer = desk.post(url, content=body, headers={"Content-Type": "application/json"})
             assert (path, body, answer.status_code) == (path, body, 422)
             assert answer.json()["code"] == "UNREADABLE"
+
+
+def test_an_accept_that_excludes_every_form_is_406_and_nothing_is_done(desk: httpx.Client):
+    json, html, csv = "application/json", "text/html", "text/csv"
+    passes = ("*/*", json, PROBLEM, "application/*", f"{html}, */*;q=0.1", "APPLICATION/JSON; charset=utf-8", "")
+    refused = (html, "application/xml", f"{json};q=0", f"{json};q=0.0, {html}", "*/*;q=0", "image/*", "json")
+    for path in ("/v1/accounts", "/v1/positions", "/v1/orders"):
+        for accepted in passes:
+            assert desk.get(path, headers={"Accept": accepted}).status_code == 200, (path, accepted)
+        for accepted in refused:
+            answer = desk.get(path, headers={"Accept": accepted})
+            assert (path, accepted, answer.status_code) == (path, accepted, 406)
+            assert (answer.headers["content-type"], answer.json()["code"]) == (PROBLEM, "NOT_ACCEPTABLE")
+    assert desk.get("/v1/accounts", headers={"Accept": csv}).json()["available"] == [json]
+    assert desk.get("/v1/accounts", headers={"Accept": f"{json};q=0.0, */*"}).status_code == 406
+    assert desk.get("/v1/positions", headers={"Accept": f"{json};q=0, */*"}).headers["content-type"].startswith(csv)
+    assert desk.get("/v1/positions", headers={"Accept": csv}).headers["content-type"].startswith(csv)
+    assert desk.get("/v1/positions", params={"format": "json"}, headers={"Accept": csv}).status_code == 200
+    assert desk.get("/v1/reports/positions", headers={"Accept": csv}).headers["content-type"].startswith(csv)
+    assert desk.get("/metrics", headers={"Accept": "text/plain"}).status_code == 200
+    assert desk.head("/v1/accounts", headers={"Accept": html}).status_code == 406
+    assert desk.post("/v1/orders", json=order("NONE"), headers={"Accept": html}).status_code == 406
+    assert desk.get("/v1/orders/main/NONE").status_code == 404

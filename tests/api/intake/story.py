@@ -53,6 +53,10 @@ def set_up(story: Story) -> None:
     story.post(
         "instruments", instrument_id=PERPETUAL, kind="INVERSE", base="BTC", quote="USD", contract_size="1", **sizes
     )
+    story.post(
+        "instruments", instrument_id="BTCUSD.DERIBIT", kind="SPOT", base="BTC", quote="USD", tick_size="0.5",
+        lot_size="0.1",
+    )  # fmt: skip
     option = {"kind": "OPTION", "settle": "USD", "strike": "90000", "put_or_call": "CALL"}
     story.post(
         "instruments", instrument_id=CALL, base="BTC", quote="USD", tick_size="0.0001", lot_size="0.1",
@@ -70,6 +74,7 @@ def trade(story: Story) -> None:
         reports=[
             fill("main", CALL, "O-1", "BUY", "1", "1200", 6),
             fill("main", CALL, "O-2", "BUY", "1", "1300", 6, strategy_id="hedge"),
+            fill("main", CALL, "O-3", "BUY", "2", "1300", 6, strategy_id="physical"),
             fill("cold", BTC, "C-1", "BUY", "1", "90000", 7),
             fill("cold", BTC, "C-2", "BUY", "1", "95000", 8),
             fill("cold", BTC, "C-3", "SELL", "1", "97000", 9),
@@ -127,21 +132,22 @@ HTTP: tuple[Step, ...] = (
     "open_account", "list_instrument", set_up, "set_limit", lift_limits, "record_marks", "submit_order",
     "replace_order",
     "cancel_all_orders", refuse_cancel, "cancel_order", refuse_cancel, "open_parent", "close_parent",
-    "record_transfer", "move_position", "amend_instrument", "patch_instrument", "delist_instrument", trade,
-    "settle_contract", "assign_lots", "request_cash_transfer", "settle_cash_transfer", "return_cash_transfer",
-    "close_account", "set_trading_day", "set_conversion", "state_capital", "assess_marks", "set_policy",
-    "arm_dead_man_switch", "fire_dead_man_switch", "engage_kill_switch", "release_kill_switch", open_break,
-    "dismiss_break", "forget_subject", "close_figures", "issue_key", "rescope_key", "bound_key", "rotate_key",
-    "revoke_key",
+    "record_transfer", "move_position", "amend_instrument", "patch_instrument", "delist_instrument",
+    "redenominate_instrument", trade,
+    "settle_contract", "deliver_contract", "assign_lots", "request_cash_transfer", "settle_cash_transfer",
+    "return_cash_transfer", "close_account", "set_trading_day", "set_conversion", "state_capital", "assess_marks",
+    "set_policy", "arm_dead_man_switch", "fire_dead_man_switch", "engage_kill_switch", "release_kill_switch",
+    open_break, "dismiss_break", "forget_subject", "close_figures", "issue_key", "rescope_key", "bound_key",
+    "rotate_key", "revoke_key",
 )  # fmt: skip
 COMMANDS: tuple[Step, ...] = (
     "account open", "instrument add", "limit set", "import-marks", "order submit", "order replace", "order cancel",
     "order cancel-all", "parent open", "parent close", "transfer book", "position move", "instrument amend",
-    "instrument delist", "position settle", "lots assign", "cash-transfer request", "cash-transfer settle",
-    "cash-transfer return", "account close", "trading-day set", "conversion set", "capital state", "risk assess",
-    "policy set", "dead-man-switch arm", "dead-man-switch disarm", arm_strategy, "dead-man-switch fire",
-    "kill-switch engage", engage_by_key, "kill-switch release", open_break, "break dismiss", "redact", "close",
-    "keys create", "keys rescope", "keys bound", "keys rotate", "keys revoke",
+    "instrument delist", "instrument redenominate", "position settle", "position deliver", "lots assign",
+    "cash-transfer request", "cash-transfer settle", "cash-transfer return", "account close", "trading-day set",
+    "conversion set", "capital state", "risk assess", "policy set", "dead-man-switch arm", "dead-man-switch disarm",
+    arm_strategy, "dead-man-switch fire", "kill-switch engage", engage_by_key, "kill-switch release", open_break,
+    "break dismiss", "redact", "close", "keys create", "keys rescope", "keys bound", "keys rotate", "keys revoke",
 )  # fmt: skip
 HTTP_WITH_TWO: tuple[Step, ...] = (
     "set_approval_policy", propose, "approve_proposal", propose, "reject_proposal", "record_venue_reports",

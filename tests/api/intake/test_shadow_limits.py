@@ -45,6 +45,9 @@ def test_a_tighter_shadow_beside_an_active_limit_records_what_it_would_refuse(de
     assert (count["orders"], count["limit"], count["with_order_max"]) == (1, "2", "3")
     other = {"min_seq": seq, "instrument_id": "ETHUSDT.BINANCE"}
     assert desk.get("/v1/limits/would-refuse", params=other).json()["items"] == []
+    for leg, count in (("BOTH", 1), ("SHORT", 0)):
+        of_leg = desk.get("/v1/limits/would-refuse", params={"min_seq": seq, "position_side": leg}).json()["items"]
+        assert [each["position_side"] for each in of_leg] == [leg] * count
     rows = desk.get("/v1/limits/would-refuse", params={"format": "csv"}).text.splitlines()
     assert len(rows) == 2 and "A-2" in rows[1]
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import time
+from typing import Any
 
 import httpx
 import psycopg
@@ -226,6 +227,31 @@ def test_totals_are_by_any_group(desk: httpx.Client):
         ("main", "BINANCE", "120", None),
         ("trend", "BINANCE", "120", None),
     ]
+
+
+def test_pnl_has_a_row_of_what_cash_earned_and_totals_count_it(desk: httpx.Client):
+    at = {"account_id": "main", "transact_time": "2026-01-02T10:00:00Z"}
+    paid = {"type": "interest", "entry_id": "I-1", "amount": {"amount": "3", "currency": "EUR"}, **at}
+    charged = {"type": "fee", "fee_id": "F-1", "amount": {"amount": "2", "currency": "USDT"}, **at}
+    seq = trade(desk, fill("E-1"), paid, charged)
+    requested: dict[str, Any] = {"min_seq": seq, "mark": f"{BTC}=120"}
+    whole = desk.get("/v1/pnl", params=requested).json()
+    assert [(row["kind"], row["settle"], row["income"], row["fees_settle"], row["net"]) for row in whole["items"]] == [
+        ("SPOT", "USDT", "0", "0.1", "19.9"), ("CASH", "EUR", "3", "0", "3"), ("CASH", "USDT", "0", "2", "-2"),
+    ]  # fmt: skip
+    assert [(each["settle"], each["income"], each["net"]) for each in whole["totals"]] == [
+        ("EUR", "3", "3"), ("USDT", "0", "17.9"),
+    ]  # fmt: skip
+    by_strategy = desk.get("/v1/pnl", params=requested | {"by": "strategy_id"}).json()["totals"]
+    assert [(each["strategy_id"], each["settle"], each["net"]) for each in by_strategy] == [
+        ("", "EUR", "3"), ("", "USDT", "-2"), ("main", "USDT", "19.9"),
+    ]  # fmt: skip
+    (total,) = desk.get("/v1/pnl", params=requested | {"strategy_id": "main"}).json()["totals"]
+    assert total["net"] == "19.9"
+    report = desk.get("/v1/reports/pnl", params=requested).json()
+    assert [row["net"] for row in report["items"]] == [row["net"] for row in whole["items"]]
+    before = {"as_of": "2026-01-02T02:00:00Z", "known_at": seq, "mark": f"{BTC}=120"}
+    assert desk.get("/v1/pnl", params=before).json()["items"] == []
 
 
 def test_limits_show_what_is_used_of_them(desk: httpx.Client):

@@ -228,7 +228,7 @@ def test_a_missing_mark_or_rate_is_exit_code_3_in_every_form_unless_allowed(
     assert desk.post("/v1/limits", json=limit).is_success
     daybook.runner.catch_up()
     valued = [report for report in REPORTS.values() if report.is_valued]
-    assert len(valued) == 12
+    assert len(valued) == 13
     for report in valued:
         given = {"restatement": {"day": DAY}, "statement": {"day": DAY}}.get(report.name, {}) | {"account_id": "euro"}
         if report.is_dated:

@@ -31,6 +31,13 @@ def test_a_report_right_after_an_import_is_whole(
     assert (report["seq"], len(report["items"]) > 0) == (head, True)
 
 
+def test_a_report_of_an_empty_book_is_empty(inside: Run, database_url: str) -> None:
+    shown = inside("report", "pnl", "--json", url=database_url)
+    assert shown.returncode == 0, shown.stderr
+    report = json.loads(shown.stdout)
+    assert (report["seq"], report["items"]) == (0, [])
+
+
 def test_a_rebuild_of_another_process_is_waited_for(
     inside: Run, daybook: Daybook, head: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,10 +39,10 @@ def test_positions_and_pnl_are_the_ones_of_the_api(demo: Console, watched: Watch
     assert rows
     for row in rows:
         line = f'#pnl-table tr[data-row="{row["account_id"]}/{row["strategy_id"]}/{row["instrument_id"]}"] [data-exact]'
-        quantity, average, mark, realized, unrealized, fees, funding, net = exact_of(page, line)
-        shown = (quantity, average, mark, realized, unrealized, funding, net)
+        quantity, average, mark, realized, unrealized, fees, funding, income, net = exact_of(page, line)
+        shown = (quantity, average, mark, realized, unrealized, funding, income, net)
         assert shown == tuple(
-            row[name] for name in ("quantity", "avg_px", "mark", "realized", "unrealized", "funding", "net")
+            row[name] for name in ("quantity", "avg_px", "mark", "realized", "unrealized", "funding", "income", "net")
         )
         assert Decimal(fees) == -Decimal(row["fee_cost"]) - Decimal(row["fees_settle"])
     for currency in {row["settle"] for row in rows}:

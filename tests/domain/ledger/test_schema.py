@@ -9,7 +9,9 @@ from domain.account import Personal
 from domain.errors import HistoryBroken
 from domain.ledger import schema
 from tests import GOLDEN, samples
+from tests.samples import later
 
+LATER = later.records(samples.RECORDS)
 OLD_TOPICS = [schema.topic_of_class(event_class) for event_class in schema.OLDER]
 
 
@@ -47,6 +49,18 @@ def test_events_written_today_are_those_of_the_golden_files(recorded):
     stored = (GOLDEN / f"{schema.topic_of(recorded.event)}.json").read_bytes().strip()
     assert schema.encode(recorded) == stored
     assert schema.decode(schema.topic_of(recorded.event), stored) == recorded
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_an_event_with_a_field_added_later_is_that_of_its_golden_file(name):
+    recorded, topic = LATER[name], name.partition("+")[0]
+    stored = (GOLDEN / "later" / f"{name}.json").read_bytes().strip()
+    assert schema.encode(recorded) == stored
+    assert schema.decode(topic, stored) == recorded
+
+
+def test_no_golden_file_of_a_field_added_later_is_without_a_sample():
+    assert {path.stem for path in (GOLDEN / "later").iterdir()} == set(LATER)
 
 
 def test_every_newest_event_has_a_sample():

@@ -24,11 +24,10 @@ from domain.position import (
     Reverse,
     SettleContract,
     SettleFunding,
-    TradeKind,
     Transfer,
     TransferReason,
 )
-from domain.values import ZERO, Money, OpenedAt, Side, divide
+from domain.values import ZERO, Money, OpenedAt, Side, TradeKind, divide
 from tests.derived import derived
 from tests.domain.ledger.test_ledger import fill as order_fill
 from tests.domain.position.booking import AVERAGE, KEY, SPOT, T0, booked, current, fill
@@ -102,6 +101,7 @@ def test_income_comes_in_at_its_value_and_what_is_brought_is_no_income():
         (CALL, "40000", ZERO),
         (PUT, "40000", D(10_000)),
         (FUTURE, "41000", D(41_000)),
+        (FUTURE, "-37.63", D("-37.63")),
     ],
 )
 def test_at_expiry_a_contract_is_settled_at_what_it_is_worth(contract, underlying, price):
@@ -124,7 +124,6 @@ def test_at_expiry_a_contract_is_settled_at_what_it_is_worth(contract, underlyin
     ("request_", "rule"),
     [
         (SettleContract(KEY, "EXP", D(1), T0), "at its expiry"),
-        (SettleContract(KEY, "EXP", D(0), T0 + timedelta(days=1)), "price above zero"),
         (SettleContract(KEY, "EXP", D("NaN"), T0 + timedelta(days=1)), "price above zero"),
     ],
 )

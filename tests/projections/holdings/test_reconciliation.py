@@ -8,17 +8,17 @@ from hypothesis import given, settings
 
 from domain.values import ZERO
 from projections import calendar
-from projections.analytics import daily_pnl, equity
+from projections.analytics import daily_pnl, equity, pnl
 from projections.analytics.closing import Closing, closing, own_pairs
 from projections.analytics.equity import EquityInputs
 from projections.calendar import MIDNIGHT, Days
 from projections.holdings import reconciliation
-from projections.models import capital_flows, daily_sums
+from projections.models import capital_flows, daily_sums, positions
 from projections.runner.runner import as_of
 from tests.desk import T0
 from tests.projections.holdings.books import DAYS, PAIRS, marks, prices, steps, traded
 
-PROJECTIONS = (daily_sums.PROJECTION, capital_flows.PROJECTION)
+PROJECTIONS = (daily_sums.PROJECTION, capital_flows.PROJECTION, positions.PROJECTION)
 EVER = timedelta(days=10_000)
 CRUMB = D("1e-15")
 CHOSEN = calendar.days(MIDNIGHT, T0.date(), T0.date() + timedelta(days=DAYS - 1))
@@ -67,3 +67,19 @@ def test_daily_pnl_by_any_breakdown_is_the_pnl_of_the_equity_curve(book: Book, c
     for point, line in zip(equity.curve(inputs, CHOSEN, closings, "USDT"), lines, strict=True):
         explained = gained[line["day"]] + (line["transfer_result"] or ZERO) + (line["conversion_rounding"] or ZERO)
         assert point["pnl"] == explained
+
+
+@given(steps, prices)
+@settings(max_examples=60)
+def test_pnl_of_now_with_what_cash_earned_is_the_sum_of_all_days(book: Book, closes: Book) -> None:
+    inputs, closings = valued(book, closes)
+    rows = as_of(traded(book).log, projections=PROJECTIONS)
+    held = pnl.pnl(rows, marks=closings[-1].marks) + pnl.of_cash(inputs.cash)
+    now = {each["settle"]: (each["net"], each["income"], each["fees_settle"]) for each in pnl.totals(held, ())}
+    days = daily_pnl.daily_pnl(inputs.sums, CHOSEN, closings, {"main": "USDT"}, inputs.cash)
+    summed = daily_pnl.breakdown(days, (), is_by_day=False)
+    every = {each["settle"]: (each["net"], each["income"], each["fees_settle"]) for each in summed}
+    nothing = (ZERO, ZERO, ZERO)
+    assert {name: sums for name, sums in now.items() if sums != nothing} == {
+        name: sums for name, sums in every.items() if sums != nothing
+    }

@@ -62,6 +62,29 @@ def hedged(desk: httpx.Client) -> httpx.Client:
     return desk
 
 
+def test_a_liquidation_is_one_execution_with_its_fill_and_shown_with_its_reason(hedged: httpx.Client):
+    assert reported(hedged, filled("O1", "BUY", "1", "100", strategy_id="grid", position_side="LONG")) == [
+        ("recorded", None)
+    ]
+    closed = {
+        "type": "liquidated", "account_id": "main", "instrument_id": PERP, "position_side": "LONG", "exec_id": "L1",
+        "last_qty": "1", "last_px": "60", "insurance": money("2", "USDT"), "transact_time": AT,
+    }  # fmt: skip
+    as_fill = filled("L1", "SELL", "1", "60", cl_ord_id="autoclose-1", order_id="V-1", position_side="LONG")
+    assert reported(hedged, closed, as_fill | {"commission": money("0.5", "USDT")}, closed) == [
+        ("recorded", None), ("recorded", None), ("known", None),
+    ]  # fmt: skip
+    (row,) = [each for each in items(hedged, "executions") if each["exec_id"] == "L1"]
+    assert (row["strategy_id"], row["reason"], row["side"]) == ("grid", "LIQUIDATION", "SELL")
+    assert row["fees"] == {"USDT": "2.5"}
+    (position,) = items(hedged, "positions", strategy_id="grid")
+    assert (position["quantity"], position["realized"]) == ("0", "-40")
+    assert reported(hedged, closed | {"insurance": money("3", "USDT")})[0][0] == "broken"
+    assert reported(hedged, {name: value for name, value in closed.items() if name != "position_side"}) == [
+        ("unreadable", None)
+    ]
+
+
 def test_fees_and_legs_are_in_every_answer(hedged: httpx.Client) -> None:
     assert reported(hedged, *EXAMPLES.values()) == [
         ("recorded", None), ("recorded", None), ("recorded", None),

@@ -121,7 +121,10 @@ def test_cash_moves_balances_capital_and_equity_as_each_type_says(desk: httpx.Cl
     assert balance(desk, "USDT") == (total, total - 30)
     assert balance(desk, "BNB") == (D("0.009"), D("0.009"))
     assert balance(desk, "BTC") == (D(3), D(3))
-    (row,) = shown(desk, "/v1/pnl", account_id="main", mark=f"{BTC}=80")["items"]
+    row, *cash = shown(desk, "/v1/pnl", account_id="main", mark=f"{BTC}=80")["items"]
+    assert [(each["kind"], each["settle"], each["income"], each["fees_settle"]) for each in cash] == [
+        ("CASH", "BNB", "0", "0.001"), ("CASH", "USDT", "1.5", "4"),
+    ]  # fmt: skip
     assert (row["income"], row["net"]) == ("80", "90")  # 80 of the reward, and 240 for what cost 230
     journal = shown(desk, "/v1/trial-balance", account_id="main")["items"]
     sums = {(each["account"], each["asset"]): D(each["debit"]) - D(each["credit"]) for each in journal}
