@@ -82,6 +82,8 @@ def _anchor(name: str) -> str:
 
 
 def _columns(layout: Layout) -> list[str]:
+    if layout.begins:
+        return [f"Lines that begin with `{layout.begins.decode()}`."]
     if layout.keys:
         return [f"Objects with the keys {_listed(layout.keys)}."]
     text = f"Needed: {_listed(headers[0] for headers in layout.columns.values())}."

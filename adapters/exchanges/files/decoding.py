@@ -112,6 +112,12 @@ def as_utf8(stream: BinaryIO) -> BinaryIO:
     return io.BufferedReader(_Recoded(stream, found), CHUNK_BYTES)
 
 
+def start_of(stream: BinaryIO) -> bytes:
+    """Return the first bytes of a text behind blanks, without reading them."""
+    start: bytes = stream.peek(64)[:64]  # type: ignore[attr-defined]
+    return start.lstrip()
+
+
 def encoding_of(sample: bytes) -> Encoding:
     """Determine how a text is written from its first bytes."""
     for bom, codec in _BOMS:

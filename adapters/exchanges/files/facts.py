@@ -11,6 +11,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from domain.instrument import Contract
+from domain.order import OrderReport
 from domain.values import Liquidity, Money, Side
 
 
@@ -114,4 +115,12 @@ class Ignored(Struct, frozen=True, gc=False, tag=True, omit_defaults=True):
     reason: str
 
 
-Fact = Traded | Moved | Converted | Funded | Ignored
+class Reported(Struct, frozen=True, gc=False, tag=True, omit_defaults=True):
+    """A report of an order as the venue sent it; whose it is, is not known yet. Of a fill with its contract."""
+
+    source: Source
+    report: OrderReport
+    contract: Contract | None = None
+
+
+Fact = Reported | Traded | Moved | Converted | Funded | Ignored

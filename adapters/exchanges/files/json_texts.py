@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from adapters.exchanges import Unreadable
+from adapters.exchanges.files.decoding import start_of
 from adapters.exchanges.files.facts import Fact, Source
 from adapters.exchanges.files.numbers import repaired
 from adapters.exchanges.files.records import shortened, verbatim
@@ -97,8 +98,7 @@ def _is_same(text: str, other: str) -> bool:
 
 def begins_as_json(stream: BinaryIO) -> bool:
     """Whether a text is JSON: its first sign opens an array or an object."""
-    start = stream.peek(64)[:64].lstrip()  # type: ignore[attr-defined]
-    return start[:1] in (b"[", b"{")
+    return start_of(stream)[:1] in (b"[", b"{")
 
 
 def items(stream: BinaryIO, now: datetime) -> Iterator[Item | Unreadable]:

@@ -13,11 +13,13 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import Struct
 
+from adapters.exchanges import Unreadable
 from adapters.exchanges.files import numbers
 from adapters.exchanges.files.assets import Assets, Split
 from adapters.exchanges.files.facts import Fact, Source
 from adapters.exchanges.files.json_texts import Item
 from adapters.exchanges.files.numbers import Style
+from adapters.exchanges.files.records import Lines
 from adapters.exchanges.files.times import UTC_CLOCK, Clock, DateOrder, instant, stated_offset
 from domain import names, values
 from domain.errors import InvalidInput, ReportUnreadable
@@ -178,7 +180,7 @@ class Layout(Struct, frozen=True, kw_only=True):
     `columns` are needed, `others` may be missing; each is its name here, and the headers it has. `ignored` are columns
     that say nothing that is booked. A row whose `status` is that of something that did not happen is left out. `click`
     is where to get the file, `gives` what is taken from it. A layout of JSON has the `keys` of its objects and
-    `read_item` instead of columns.
+    `read_item` instead of columns; one of a log what its texts begin with, and `read_lines`.
     """
 
     name: str
@@ -200,6 +202,8 @@ class Layout(Struct, frozen=True, kw_only=True):
     needs: Callable[["Match"], bool] | None = None
     status: str = "status"
     keys: tuple[str, ...] = ()
+    begins: bytes = b""
+    read_lines: "Callable[[Lines, Reading], Iterator[Fact | Unreadable]] | None" = None
     read_item: Callable[[Item], Sequence[Fact]] | None = None
 
     @property
@@ -274,6 +278,10 @@ class Catalog:
             offset=stated_offset(headers[time]) if time is not None else None,
         )  # fmt: skip
         return found if layout.needs is None or layout.needs(found) else None
+
+    def of_start(self, start: bytes) -> Layout | None:
+        """Return the layout of a log whose texts begin so; None if there is none."""
+        return next((one for one in self.every if one.begins and start.startswith(one.begins)), None)
 
     def of_item(self, item: Item) -> Layout | None:
         """Return the layout of JSON whose keys an object has, the most of several; None if there is none."""

@@ -15,6 +15,7 @@ ABSENT = frozenset({"", "-", "--", "n/a", "na", "none", "null", "nan", "\N{EN DA
 _SIGNS = "$€£¥₿₩₹₽₺₴₫₦฿Ξ"
 _DROPPED = str.maketrans(dict.fromkeys(f"{_SIGNS} \u00a0\u2007\u2009\u202f'\u2019_"))
 _PLAIN = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
+_CANONICAL = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{0,17}[1-9])?", re.ASCII)  # as the domain writes it: nothing to check
 _SIGNED = re.compile(r"(?P<open>\()?(?P<sign>[+-])?(?P<number>[0-9.,]+([eE][+-]?[0-9]{1,3})?)(?P<close>\))?", re.ASCII)
 _THOUSANDS = {
     ".": re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", re.ASCII),
@@ -56,8 +57,11 @@ def style_of(texts: Iterable[str], delimiter: str) -> Style:
 
 def number(text: str, field: str, style: Style = Style.POINT) -> Decimal:
     """Parse a number as it is in a file. Raises InvalidInput naming `field`."""
-    if style is Style.POINT and _PLAIN.fullmatch(text):
-        return values.number(text, field)
+    if style is Style.POINT:
+        if _CANONICAL.fullmatch(text):
+            return Decimal(text) or values.ZERO
+        if _PLAIN.fullmatch(text):
+            return values.number(text, field)
     written = text.replace("\N{MINUS SIGN}", "-").translate(_DROPPED)
     found = _SIGNED.fullmatch(written.strip())
     if found is None or (found["open"] is None) != (found["close"] is None):

@@ -125,6 +125,10 @@ class ExportFile:
         try:
             for name, raw in self._members:
                 stream = decoding.as_utf8(raw)
+                log = self._catalog.of_start(decoding.start_of(stream))
+                if log is not None:
+                    yield partial(_log, Member(name, stream), log, self._wanted)
+                    continue
                 as_json = json_texts.begins_as_json(stream)
                 member = Member(name, stream)
                 yield (
@@ -134,6 +138,18 @@ class ExportFile:
                 )
         except decoding.BROKEN as error:
             raise ReportUnreadable("file", self.path.name, f"whole: {error}") from error
+
+
+def _log(member: Member, layout: Layout, wanted: Wanted) -> Text:
+    """Return the text of a log of a member."""
+    assert layout.read_lines is not None, "a log has a reading of its lines"
+    assets = Assets(
+        layout.aliases | dict(wanted.assets), layout.quotes, stated=wanted.pairs, listed=wanted.listed(layout.venue)
+    )  # fmt: skip
+    reading = Reading(layout, {}, assets, wanted.now)
+    return Text(
+        member.name, layout, reading, layout.read_lines(Lines(member.stream), reading), header_line=1, header=""
+    )
 
 
 def _json(member: Member, catalog: Catalog, wanted: Wanted) -> Text:
@@ -288,7 +304,7 @@ def _facts(
         yield record
         return
     line, raw, fields, is_ended = record
-    if fields[0].strip() and normal(fields[0]) == header[0] and tuple(map(normal, fields)) == header:
+    if fields[0].lstrip('\ufeff "')[:1].casefold() == header[0][:1] and tuple(map(normal, fields)) == header:
         return  # the header once more: files were joined
     row = Row(reading, fields, line, raw)
     if is_total(row, fields):

@@ -12,10 +12,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.exchanges import Unreadable
 from adapters.exchanges.files.contracts import listing
-from adapters.exchanges.files.facts import Converted, Fact, Funded, Ignored, Moved, Source, Traded, What
+from adapters.exchanges.files.facts import Converted, Fact, Funded, Ignored, Moved, Reported, Source, Traded, What
 from adapters.exchanges.files.grouping import Together
 from domain import names
 from domain.account import BookEntry, ChargeFee, ConvertMoney, EntryKind, Indicator, Leg, SettleTransfer
@@ -81,6 +82,8 @@ def _report(fact: Fact, sources: tuple[Source, ...], whose: Whose, counts: Count
     match fact:
         case Ignored(source=source, reason=reason):
             return Skipped(source.line, reason)
+        case Reported():
+            return _reported(fact, sources, whose)
         case Traded():
             return _fill(fact, sources, whose, counts)
         case Funded():
@@ -89,6 +92,14 @@ def _report(fact: Fact, sources: tuple[Source, ...], whose: Whose, counts: Count
             return Booked(_conversion(fact, whose, counts), sources, "conversion")
         case Moved():
             return _movement(fact, sources, whose, counts)
+
+
+def _reported(fact: Reported, sources: tuple[Source, ...], whose: Whose) -> Booked:
+    report = replace(fact.report, key=OrderKey(whose.account_id, fact.report.key.cl_ord_id))
+    if not isinstance(report, OrderFilled):
+        return Booked(report, sources, "order")
+    listed = listing(report.instrument_id, fact.contract) if fact.contract is not None else None
+    return Booked(replace(report, strategy_id=whose.strategy_id), sources, "fill", listed)
 
 
 def _fill(fact: Traded, sources: tuple[Source, ...], whose: Whose, counts: Counter[str]) -> Booked:

@@ -10,6 +10,7 @@ from adapters.exchanges.layouts import (
     ccxt,
     coinbase,
     deribit,
+    fix,
     kraken,
     kucoin,
     okx,
@@ -22,7 +23,7 @@ from adapters.exchanges.layouts import (
 
 VENUES = (
     own, binance, kraken, coinbase, bybit, kucoin, okx, bitfinex, deribit, spot_venues, perpetual_venues, wallets, ccxt,
-    trackers,
+    fix, trackers,
 )  # fmt: skip
 
 

@@ -349,7 +349,9 @@ class Import:
 
     def _count_other(self, item: Booked, answer: Answer) -> None:
         line = item.sources[0].line if item.sources else 0
-        broken = [one.event for one in answer.records if isinstance(one.event, AccountBroken | PositionBroken)]
+        broken = [
+            one.event for one in answer.records if isinstance(one.event, AccountBroken | PositionBroken | OrderBroken)
+        ]
         if not answer.records:
             self._settle(item, "already_known")
         elif len(broken) == len(answer.records):

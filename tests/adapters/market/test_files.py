@@ -1,7 +1,9 @@
 """Market data from files: what was seen, when it was known; unreadable lines are named."""
 
 import csv
+import gzip
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from pathlib import Path
@@ -36,7 +38,7 @@ def test_a_candle_is_known_at_its_end(tmp_path: Path) -> None:
     ]  # fmt: skip
     found = read(tmp_path / "a.csv", "ts,close\n2026-01-01,5\n2026-01-01T00:00:00Z,5\n", every=timedelta(days=1))
     assert [mark.mark_at - T0 for mark in found.marks] == [timedelta(days=1)]
-    assert [one.line for one in found.unreadable] == [2]
+    assert not found.unreadable
 
 
 def test_a_candle_that_ends_after_the_last_time_there_is_is_unreadable(tmp_path: Path) -> None:
@@ -57,11 +59,49 @@ def test_trades_candles_as_lists_and_rates(tmp_path: Path) -> None:
     assert found.rates == [FundingRate(BTC, T0 + timedelta(hours=8), D("-0.0001"), "file")]
 
 
+CANDLES = ("1767225600,80000,80100,79900,80050,27", "1767225660,80000,80100,79900,80150.5,27")
+SAVED = {
+    "seconds without a header": "\n".join(CANDLES),
+    "milliseconds": "open_time,open,high,low,close\n1767225600000,1,1,1,80050\n1767225660000,1,1,1,80150.5\n",
+    "microseconds without a header": "\n".join(CANDLES).replace("5600,", "5600000000,").replace("5660,", "5660000000,"),
+    "a line above, capitals, newest first": "https://example.com\nUnix,Date,Symbol,Open,High,Low,Close\n"
+    "1767225660,2026-01-01 00:01:00,BTC/USDT,1,1,1,80150.5\n1767225600,2026-01-01 00:00:00,BTC/USDT,1,1,1,80050\n",
+    "semicolons, day first": "Date;Close\n31.12.2025 00:00:00;1\n01.01.2026 00:00:00;80050\n"
+    "01.01.2026 00:01:00;80150.5\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SAVED.values(), ids=SAVED.keys())
+@pytest.mark.parametrize(
+    "pack", [str.encode, lambda text: gzip.compress(text.encode()), lambda text: text.encode("utf-16")]
+)
+def test_candles_as_venues_and_sites_write_them(tmp_path: Path, text: str, pack: Callable[[str], bytes]) -> None:
+    path = tmp_path / "c.csv"
+    path.write_bytes(pack(text))
+    found = read_market(path, BTC, "file", now=NOW, every=timedelta(minutes=1))
+    assert not found.unreadable
+    assert [(f"{mark.price:f}", mark.mark_at - T0) for mark in found.marks[-2:]] == [
+        ("80050", timedelta(minutes=1)), ("80150.5", timedelta(minutes=2)),
+    ]  # fmt: skip
+
+
+def test_parquet_has_times_in_utc(tmp_path: Path) -> None:
+    from pyarrow import parquet, table
+
+    path = tmp_path / "c.parquet"
+    parquet.write_table(table({"timestamp": [T0, T0 + timedelta(days=1)], "Close": [80050.0, 80150.5]}), path)
+    found = read_market(path, BTC, "file", now=NOW)
+    assert [(f"{mark.price:f}", mark.mark_at - T0) for mark in found.marks] == [
+        ("80050", timedelta(days=1)), ("80150.5", timedelta(days=2)),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("a,b\n1,2\n", "a time"), ("ts,volume\n2026-01-01T00:00:00Z,2\n", "close, price, funding_rate"),
-        ("ts,close\n2026-01-01T00:00:00Z,2\n", "every"), ("[1, 2]", "a list of objects"), ("[{", "as CSV or JSON"),
+        ("ts,close\n2026-01-01T00:00:00Z,2\n", "every"), ("[1, 2]", "a list of objects"),
+        ("[{", "as CSV, JSON or Parquet"),
     ],
 )  # fmt: skip
 def test_what_is_no_market_data_is_refused(tmp_path: Path, text: str, shown: str) -> None:

@@ -1,5 +1,6 @@
 """Layouts: every header is recognised as its own, and rows of each kind say what they should."""
 
+import json
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from adapters.exchanges.files.layout import Layout
 from adapters.exchanges.layouts.catalog import catalog
 from domain.account import BookEntry, ChargeFee, ConvertMoney, EntryKind, SettleTransfer
-from domain.order import OrderFilled
+from domain.order import OrderAccepted, OrderFilled, OrderReplaced
 from domain.position import SettleFunding
 from tests.adapters.exchanges.files.reads import read
 
@@ -244,3 +245,51 @@ def test_a_leg_without_the_other_is_kept_with_the_reason(tmp_path: Path) -> None
     (kept,) = found.unreadable
     assert "the other leg of this trade" in str(kept.error)
     assert found.changes["EUR"] == "399.04", "as the file says it"
+
+
+DROP_COPY = (
+    "8=FIX.4.4|9=175|35=8|34=2|49=VENUE|56=DESK|37=V1|11=A-1|17=E1|150=0|39=0|55=BTC-USD|54=1|38=2|60=20260112-10:00:00.1",
+    (
+        "8=FIX.4.4|9=200|35=8|34=3|49=VENUE|56=DESK|37=V1|11=A-1|17=E2|150=F|39=1|55=BTC-USD|54=1|32=1|31=79990.5|12=8|479=USD"
+        "|136=1|137=0.5|138=USDC|139=7|60=20260112-10:00:00.200"
+    ),
+    (
+        "8=FIX.4.4|9=200|35=8|34=4|49=VENUE|56=DESK|37=V1|11=A-2|41=A-1|17=E3|150=5|39=5|55=BTC-USD|54=1|38=3|44=79950"
+        "|60=20260112-10:00:00.3"
+    ),
+    "8=FIX.4.4|9=60|35=0|34=5|49=VENUE|56=DESK",
+)
+
+
+def _summed(message: str, sign: str) -> str:
+    body = message.replace("|", "\x01") + "\x01"
+    return body.replace("\x01", sign) + f"10={sum(body.encode()) % 256:03}{sign}"
+
+
+@pytest.mark.parametrize("sign", ["\x01", "|"])
+def test_a_drop_copy_has_orders_and_fills_with_all_fees(tmp_path: Path, sign: str) -> None:
+    lines = [_summed(message, sign) for message in DROP_COPY]
+    found = read(tmp_path / "drop.log", "\n".join([*lines, lines[1].replace("32=1", "32=9"), ""]))
+    accepted, fill, replaced = found.reports
+    assert isinstance(fill, OrderFilled)
+    assert (fill.instrument_id, fill.key.cl_ord_id) == ("BTC-USD.VENUE", "A-1")
+    assert [f"{fee.amount:f} {fee.currency}" for fee in fill.commissions] == ["8 USD", "0.5 USDC"]
+    assert isinstance(accepted, OrderAccepted)
+    assert isinstance(replaced, OrderReplaced)
+    assert (replaced.key.cl_ord_id, replaced.requested_as) == ("A-1", "A-2")
+    assert len(found.skipped) == 1, "a heartbeat"
+    (spoiled,) = found.unreadable
+    assert "is not the sum of the message" in str(spoiled.error)
+
+
+def test_numbers_of_floats_are_exact_by_the_raw_answer_beside_them(tmp_path: Path) -> None:
+    item = {
+        "id": "1", "timestamp": 1767398400000, "symbol": "BTC/USDT:USDT", "side": "buy", "price": 80000.1,
+        "amount": 0.1,
+        "fees": [{"cost": 4.0000050000000002, "currency": "USDT"}], "info": {"execFee": "4.000005"},
+    }  # fmt: skip
+    text = json.dumps([item, item | {"id": "2", "symbol": "ONE/BTC", "price": 3.8e-07}], indent=1)
+    text = text.replace("4.000005,", "4.0000050000000002,")
+    future, spot = [one for one in read(tmp_path / "t.json", text).reports if isinstance(one, OrderFilled)]
+    assert (future.instrument_id, f"{future.commission.amount:f}") == ("BTC/USDT:USDT.BYBIT", "4.000005")
+    assert f"{spot.last_px:f}" == "0.00000038"
