@@ -44,7 +44,7 @@ it. No second download is needed:
 ```console
 $ daybook evidence list                                      # each with the reason, the newest first
 $ daybook evidence retry --instrument XYZWQQ=XYZ/WQQ         # read again with an answer; also after an upgrade
-$ daybook evidence dismiss EVIDENCE --why "a line of notes"  # on record, and not asked about again
+$ daybook evidence dismiss EVIDENCE --why "a line of notes"  # on record, and no longer listed
 ```
 
 Rows of one file are read together, as at first; what was booked meanwhile is known. Over HTTP, `POST

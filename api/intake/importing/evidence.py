@@ -22,6 +22,7 @@ from domain.access import Actor, label
 from domain.account import BreakResolved, RawReportKept, place_of
 from domain.errors import InvalidInput, LedgerError, RequestRefused
 from domain.ledger import Report
+from domain.values import DEFAULT_STRATEGY
 from projections.models.breaks import HEADER, OPEN, UNREADABLE, BreakRow, breaks
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 PAGE_ROWS = 1000
 READ_AGAIN = "read again"
 _PLACE = re.compile(r"(?P<file>.+):(?P<line>[0-9]{1,12})")
-_DECIDED = re.compile(r", dates (?P<dates>[a-z]+), decimals (?P<style>.)")
+_DECIDED = re.compile(r", dates (?P<dates>[a-z]+), decimals (?P<style>.), strategy (?P<strategy>.+)")
 
 
 class Kept(NamedTuple):
@@ -82,11 +83,11 @@ def kept(daybook: "Daybook", account_id: str, row: BreakRow) -> Kept:
     where = _PLACE.fullmatch(event.source)
     is_of_file = where is not None and not event.source.startswith("api:")
     file, line = (where["file"], int(where["line"])) if is_of_file and where is not None else ("", 0)
-    return Kept(row["break_id"], event, events[0].recorded_at, row["break_seq"], file, line)
+    return Kept(row["break_id"], event, events[0].recorded_at, row["break_seq"], file=file, line=line)
 
 
 def retried(
-    daybook: "Daybook", at: "Reading", account_id: str, break_ids: Sequence[str], stated: Stated, actor: Actor
+    daybook: "Daybook", at: "Reading", account_id: str, break_ids: Sequence[str], *, stated: Stated, actor: Actor
 ) -> list[Retried]:
     """Read evidence of an account again, all that is open or that of `break_ids`, and record what can be read now.
 
@@ -101,7 +102,7 @@ def retried(
     done: list[Retried] = []
     for file in dict.fromkeys((each.file, each.report.venue) for each in chosen if each.line):
         rows = [each for each in chosen if each.line and (each.file, each.report.venue) == file]
-        done += _rows_again(daybook, account_id, rows, headers, stated, actor)
+        done += _rows_again(daybook, rows, headers, stated=stated, actor=actor)
     done += [_report_again(daybook, each, actor) for each in chosen if not each.line]
     ended = {each.break_id for each in done if each.is_ended}
     _end(daybook, [each for each in chosen if each.break_id in ended], actor)
@@ -122,7 +123,7 @@ def _end(daybook: "Daybook", chosen: Sequence[Kept], actor: Actor) -> None:
 
 
 def _rows_again(
-    daybook: "Daybook", account_id: str, rows: Sequence[Kept], headers: Sequence[Kept], stated: Stated, actor: Actor
+    daybook: "Daybook", rows: Sequence[Kept], headers: Sequence[Kept], *, stated: Stated, actor: Actor
 ) -> list[Retried]:
     """Read rows of one file again, below the header that was kept before them."""
     first = min(each.seq for each in rows)
@@ -142,7 +143,7 @@ def _rows_again(
         path.write_text("\n".join([*lines, ""]), encoding="utf-8", newline="")
         try:
             summary = import_file(
-                daybook.writer, path, account_id=account_id, now=now(), actor=actor, name=rows[0].file,
+                daybook.writer, path, account_id=rows[0].report.account_id, strategy_id=_strategy(header), now=now(), actor=actor, name=rows[0].file,
                 stated=_as_decided(stated, header), on_row=outcomes.__setitem__,
             )  # fmt: skip
         except InvalidInput as error:
@@ -152,6 +153,11 @@ def _rows_again(
         Retried(each.break_id, each.report.source, outcomes.get(line, "unreadable"), reasons.get(line, ""))
         for line, each in place.items()
     ]
+
+
+def _strategy(header: Kept) -> str:
+    decided = _DECIDED.search(header.report.reason)
+    return DEFAULT_STRATEGY if decided is None else decided["strategy"]
 
 
 def _as_decided(stated: Stated, header: Kept) -> Stated:

@@ -44,7 +44,7 @@ def list_(
         Column("status", "Status"), Column("break_id", "Evidence"),
     ]  # fmt: skip
     shown: list[dict[str, Any]] = [dict(row) | {"raw": (row["raw"] or "")[:RAW_SHOWN_MAX]} for row in rows]
-    write_table(f"Evidence of {account}", shown, columns, empty="Nothing is unread.")
+    write_table(f"Evidence of {account}", shown, columns, empty="Nothing is unreadable.")
 
 
 @evidence.command()
@@ -85,7 +85,7 @@ def retry(
 
     stated = stated_by(dates, pairs or [], assets)
     with opened() as daybook, read(daybook, "breaks") as at:
-        done = retried(daybook, at, account, evidence_ids or [], stated, actor())
+        done = retried(daybook, at, account, evidence_ids or [], stated=stated, actor=actor())
     left = [each for each in done if not each.is_ended]
     if json:
         write_json({"items": [asdict(each) for each in done], "unreadable": len(left)})

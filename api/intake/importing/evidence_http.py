@@ -50,7 +50,7 @@ def retry_evidence(
     pairs = pairs_of([f"{pair}={assets}" for pair, assets in body.instruments.items()])
     stated = Stated(ORDERS[body.dates] if body.dates else None, pairs, body.assets)
     with reading(daybook, "breaks", min_seq=daybook.history.head().seq) as at:
-        done = retried(daybook, at, body.account_id, body.evidence_ids, stated, caller.identity)
+        done = retried(daybook, at, body.account_id, body.evidence_ids, stated=stated, actor=caller.identity)
     left = sum(not each.is_ended for each in done)
     return answer(
         {"items": [asdict(each) | {"is_ended": each.is_ended} for each in done], "unreadable": left},

@@ -101,7 +101,7 @@ def import_file(
     """
     stated = stated or Stated()
     whose = Whose(values.name(account_id, "account_id"), values.name(strategy_id, "strategy_id"), "")
-    wanted = Wanted(now, stated.dates, stated.pairs, stated.assets, listed_in(writer), stated.style)
+    wanted = Wanted(now, stated.dates, stated.pairs, stated.assets, listed=listed_in(writer), style=stated.style)
     with ExportFile(path, catalog(), wanted) as file:
         importing = Import(
             writer, file, whose, actor=actor, now=now, name=name or path.name, is_dry_run=is_dry_run,
@@ -297,7 +297,8 @@ class Import:
         self._is_header_kept = True
         source = f"{self._source(text)}:{text.header_line}"
         clock, style = text.reading.clock, text.reading.style
-        reason = f"{HEADER_KEPT}: {text.layout.name}, dates {clock.order or DateOrder.YMD}, decimals {style}"
+        decided = f"dates {clock.order or DateOrder.YMD}, decimals {style}, strategy {self._whose.strategy_id}"
+        reason = f"{HEADER_KEPT}: {text.layout.name}, {decided}"
         kept = RawReportKept(self._whose.account_id, text.layout.venue, source=source, raw=text.header, reason=reason)
         self._writer.report([kept], actor=self._actor)
 

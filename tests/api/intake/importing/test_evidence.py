@@ -60,6 +60,13 @@ def test_lines_above_the_header_hold_for_rows_that_are_read_again(run: Run, tmp_
     assert [row["transact_time"] for row in trades] == ["2026-01-07T11:00:00Z", "2026-01-09T11:00:00Z"]
 
 
+def test_rows_are_booked_under_the_strategy_of_their_import(run: Run, tmp_path: Path) -> None:
+    assert run("import", file(tmp_path, OPEN_PAIR), "--strategy", "trend, 2").returncode == 1
+    assert run("evidence", "retry", "--instrument", "XYZWQQ=XYZ/WQQ").returncode == 0
+    (held,) = parsed(run("report", "positions", "--json"))["items"]
+    assert held["strategy_id"] == "trend, 2"
+
+
 def test_what_was_booked_meanwhile_is_known_and_ends_the_break(run: Run, tmp_path: Path) -> None:
     assert run("import", file(tmp_path, OPEN_PAIR)).returncode == 1
     assert run("import", file(tmp_path, OPEN_PAIR), "--instrument", "XYZWQQ=XYZ/WQQ").returncode == 0
