@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from adapters.postgres.scopes import Scope
 from api.explain import balances, orders
-from api.explain.positions import Cell, Page, explained
+from api.explain.positions import READ, Cell, Page, explained
 from api.http.auth import needs
 from api.http.cursors import cursor_after
 from api.http.dependencies import OpenDaybook, answer, documented
@@ -195,9 +195,12 @@ def explain(
     query: Annotated[ExplainQuery, Query()],
     daybook: OpenDaybook,
 ) -> Response:
-    """The components of a figure: the events, lots, marks and rounding that add up to it."""
+    """The components of a figure: the events, lots, marks and rounding that add up to it.
+
+    Of several positions, and of what cash earned (without a strategy and instrument), the same cell of each.
+    """
     upto = cursor_after(query.cursor, int)
-    with reading(daybook, "positions", "lots", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
+    with reading(daybook, *READ, min_seq=query.min_seq, moment=query.moment_recorded()) as at:
         page = Page(query.limit, upto[0] if upto else None)
         cell = Cell(model, query.cell, query.currency)
         explanation = explained(daybook, at, query.where(), cell, marks=given_marks(query.mark), page=page)

@@ -14,6 +14,7 @@ from api.daybook import Daybook
 from api.http.cursors import cursor_of
 from api.parameters import Where
 from api.problems import not_found
+from api.read_models import views
 from api.read_models.snapshot import Reading, marks_at
 from domain import position
 from domain.errors import HistoryBroken, InvalidInput
@@ -30,7 +31,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "pnl": (*explanation.SUMMED, "fees_settle", "value", *explanation.COMPOSED),
     "exposure": ("notional",),
 }
-READ = ("positions", "lots")
+READ = ("positions", "lots", "capital")
 
 
 class Cell(NamedTuple):
@@ -63,11 +64,13 @@ def explained(daybook: Daybook, at: Reading, where: Where, cell: Cell, marks: di
         pnl.valued(row, mark_of(row, known)) | {"notional": exposure.sized(row, mark_of(row, known))["notional"]}
         for row in positions.positions(at.source, **where._asdict())
     ]
-    if not found:
+    cash = pnl.of_cash(views.flows_of(at, where)) if cell.model == "pnl" else []
+    earned: list[Row] = [dict(row) for row in cash if _value(dict(row), cell)]
+    if not found and not earned:
         raise not_found(f"a position of {' '.join(filter(None, where)) or 'any account'} at seq {at.seq}")
     selected: Row = where._asdict() | {"model": cell.model, "cell": cell.name, "currency": cell.currency}
-    if len(found) != 1:
-        return selected | _of_many(found, cell)
+    if len(found) != 1 or earned:
+        return selected | _of_many([*found, *earned], cell)
     (row,) = found
     return selected | _key(row) | _of_one(daybook, at, row, cell, page=page, mark=mark_of(row, known))
 
@@ -78,7 +81,7 @@ _NOTHING: Row = {
 
 
 def _of_many(rows: Sequence[Row], cell: Cell) -> Row:
-    """Return the same cell of each position; a sum only where all are in one unit and all are known."""
+    """Return the same cell of each position, and of cash; a sum only where all are in one unit and all are known."""
     parts = [_key(row) | {"unit": _unit(row, cell), "value": _value(row, cell)} for row in rows]
     units = {part["unit"] for part in parts}
     values = [part["value"] for part in parts]

@@ -60,7 +60,7 @@ def positions_of(
 def pnl_of(reading: Reading, where: Where, marks: Marks, conventions: Conventions = OWN) -> list[pnl.PnlRow]:
     """Return every position's PnL at the marks, and what the cash of whole accounts earned and was charged."""
     held = [pnl.valued(row, mark_of(row, marks)) for row in positions_of(reading, where, conventions)]
-    return held + pnl.of_cash(_flows(reading, where))
+    return held + pnl.of_cash(flows_of(reading, where))
 
 
 def pnl_totals(rows: Sequence[pnl.PnlRow], by: Sequence[str], reading: Reading, marks: Marks) -> list[pnl.PnlTotal]:
@@ -92,7 +92,7 @@ def cash_of(
     is_known = reading.occurred_by is None and all(name is None for name in where[1:])
     known = flows if is_known else None
     held: dict[tuple[str, str], tuple[Decimal, int]] = {}
-    for row in _flows(reading, where) if known is None else known:
+    for row in flows_of(reading, where) if known is None else known:
         place = (row["account_id"], row["currency"])
         before = held.get(place, (ZERO, 0))
         moved = row["external"] + row["income"] - row["fees"] + row["converted"]
@@ -105,7 +105,8 @@ def cash_of(
     ]
 
 
-def _flows(reading: Reading, where: Where) -> list[capital_flows.CashFlowRow]:
+def flows_of(reading: Reading, where: Where) -> list[capital_flows.CashFlowRow]:
+    """Return what moved the cash of whole accounts up to the reading's half hour; none where positions are selected."""
     if any(name is not None for name in where[1:]):
         return []
     by = reading.occurred_by

@@ -8,7 +8,8 @@ from msgspec import UNSET, Struct
 from msgspec.structs import fields, replace
 
 from domain.ledger import Recorded, schema
-from domain.values import Money, PositionSide
+from domain.order import OrderFilled
+from domain.values import Money, PositionSide, TradeKind
 
 VALUES = {
     "is_corrected": True,
@@ -26,6 +27,9 @@ def records(recorded: tuple[Recorded, ...]) -> dict[str, Recorded]:
         for name in sorted(set(unset(each.event))):
             topic = schema.topic_of(each.event)
             found[f"{topic}+{name}"] = replace(each, event=filled(each.event, name))
+        if isinstance(each.event, OrderFilled):
+            liquidated = replace(each.event, kind=TradeKind.LIQUIDATION, insurance=Money(D("12.5"), "USDT"))
+            found[f"{schema.topic_of(each.event)}+insurance"] = replace(each, event=liquidated)
     return found
 
 

@@ -143,7 +143,8 @@ def _rows_again(
         path.write_text("\n".join([*lines, ""]), encoding="utf-8", newline="")
         try:
             summary = import_file(
-                daybook.writer, path, account_id=rows[0].report.account_id, strategy_id=_strategy(header), now=now(), actor=actor, name=rows[0].file,
+                daybook.writer, path, account_id=rows[0].report.account_id, strategy_id=_strategy(header), now=now(),
+                actor=actor, name=rows[0].file,
                 stated=_as_decided(stated, header), on_row=outcomes.__setitem__,
             )  # fmt: skip
         except InvalidInput as error:

@@ -123,6 +123,17 @@ def test_several_positions_are_explained_by_each_and_added_only_in_one_unit(trad
     assert D(shown["value"]) == total(shown["positions"], "value") and shown["unit"] == "USDT"
 
 
+def test_what_cash_earned_is_a_part_of_what_an_account_gained(traded: httpx.Client) -> None:
+    at = {"account_id": "main", "transact_time": "2026-01-02T10:00:00Z"}
+    paid = {"type": "interest", "entry_id": "I-1", "amount": {"amount": "3", "currency": "EUR"}, **at}
+    seq = traded.post("/v1/venue-reports", json={"reports": [paid]}).headers["Daybook-Seq"]
+    shown = explained(traded, "pnl", "income", account_id="main", min_seq=seq)
+    (part,) = [each for each in shown["positions"] if not each["instrument_id"]]
+    assert (part["unit"], part["value"], part["strategy_id"]) == ("EUR", "3", "")
+    assert len(explained(traded, "pnl", "net", account_id="main", min_seq=seq)["positions"]) == 3
+    assert len(explained(traded, "pnl", "realized", account_id="main", min_seq=seq)["positions"]) == 2
+
+
 def test_a_past_cell_is_explained_by_what_was_on_record(traded: httpx.Client) -> None:
     late = next(e for e in explained(traded, "positions", "realized", **ONE)["events"] if "Restated" in e["topic"])
     before = explained(traded, "positions", "realized", **ONE, as_of_seq=late["seq"] - 1)
