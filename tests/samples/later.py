@@ -18,6 +18,11 @@ VALUES = {
     "further_commissions": (Money(D("0.001"), "BNB"),),
     "further_fees": (Money(D("0.001"), "BNB"),),
 }
+DEFAULTS: dict[str, dict[str, Any]] = {  # fields that are left out at their default, by topic
+    "InstrumentDelisted": {"settlement_px": D("45000.5")},
+    "InstrumentRedenominated": {"fraction_px": D("0.125"), "is_renaming": True},
+    "OrderRestated": {"instrument_id": "REIUSDT.SIM", "stop_px": D("0.155")},
+}
 
 
 def records(recorded: tuple[Recorded, ...]) -> dict[str, Recorded]:
@@ -30,6 +35,8 @@ def records(recorded: tuple[Recorded, ...]) -> dict[str, Recorded]:
         if isinstance(each.event, OrderFilled):
             liquidated = replace(each.event, kind=TradeKind.LIQUIDATION, insurance=Money(D("12.5"), "USDT"))
             found[f"{schema.topic_of(each.event)}+insurance"] = replace(each, event=liquidated)
+        for name, value in DEFAULTS.get(schema.topic_of(each.event), {}).items():
+            found[f"{schema.topic_of(each.event)}+{name}"] = replace(each, event=replace(each.event, **{name: value}))
     return found
 
 
