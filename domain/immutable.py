@@ -10,7 +10,7 @@ a level.
 Its order of iteration has no meaning: what is recorded from it is sorted first.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import msgspec
@@ -155,11 +155,26 @@ class PersistentMap(Mapping[K, V]):
     def __iter__(self) -> Iterator[K]:
         return _keys(self._root)
 
+    def items(self) -> ItemsView[K, V]:
+        """The keys with their values; looks none of them up again."""
+        return _Items(self, self._root)
+
     def __len__(self) -> int:
         return self._size
 
     def __repr__(self) -> str:
         return f"PersistentMap({dict(self)!r})"
+
+
+class _Items(ItemsView[K, V]):
+    """The pairs of a persistent map."""
+
+    def __init__(self, mapping: PersistentMap[K, V], root: Any) -> None:
+        super().__init__(mapping)
+        self._root = root
+
+    def __iter__(self) -> Iterator[tuple[K, V]]:
+        return _pairs(self._root)
 
 
 _ABSENT = object()
@@ -209,6 +224,14 @@ def _keys(node: Any) -> Iterator[Any]:
             yield from _keys(branch)
     else:
         yield from node
+
+
+def _pairs(node: Any) -> Iterator[tuple[Any, Any]]:
+    if type(node) is tuple:
+        for branch in node:
+            yield from _pairs(branch)
+    else:
+        yield from node.items()
 
 
 def to_pairs(value: Any) -> Any:

@@ -248,6 +248,13 @@ def number(text: object, field: str) -> Decimal:
     return value
 
 
+def is_number(value: Decimal) -> bool:
+    """Whether a decimal is one that `number` takes; False also where only its needless zeros are too many places."""
+    if not value:
+        return value.is_finite()
+    return value.is_finite() and value.adjusted() < MAGNITUDE_MAX and value.as_tuple().exponent >= -PLACES_MAX  # type: ignore[operator]
+
+
 def positive(text: object, field: str) -> Decimal:
     """Parse a number above zero. Raises InvalidInput naming `field`."""
     value = number(text, field)

@@ -68,6 +68,8 @@ class Sum(NamedTuple):
 
     def plus(self, part: Part, sign: int = 1) -> "Sum":
         """The sum with a part added, or with `sign` -1 removed."""
+        if sign == 1 and self is NOTHING and not part.if_bought and not part.if_sold:
+            return Sum(part.units, part.value)  # the usual case: a coin that is in one cell, without working orders
         up = max(part.if_bought, ZERO) + max(part.if_sold, ZERO)
         down = min(part.if_bought, ZERO) + min(part.if_sold, ZERO)
         return Sum(
@@ -78,7 +80,12 @@ class Sum(NamedTuple):
     def widest(self, worth: Decimal) -> Decimal:
         """The largest size, unsigned, that working orders can lead to. `worth` is that of the units."""
         now = self.value + worth
+        if not self.up and not self.down:
+            return exact(abs(now))
         return exact(max(abs(now + self.up), abs(now + self.down)))
+
+
+NOTHING = Sum()
 
 
 def moved(parts: Iterable[Part], side: Side) -> Decimal:
@@ -95,15 +102,15 @@ def by_holding(parts: Iterable[Part]) -> dict[Held, Sum]:
     """Parts summed by what is held."""
     sums: dict[Held, Sum] = {}
     for part in parts:
-        sums[part.held] = sums.get(part.held, Sum()).plus(part)
+        sums[part.held] = sums.get(part.held, NOTHING).plus(part)
     return sums
 
 
-def paid(cell: Cell) -> Iterator[Money]:
-    """What a cell's bookings have received less what they paid, by coin, without the quantity of spot."""
+def paid(cell: Cell, cash: tuple[str, ...] = ()) -> Iterator[Money]:
+    """What a cell's bookings have received less what they paid, by coin, without the quantity of spot and `cash`."""
     contract, now = cell.contract, cell.now
-    amounts = dict(now.gains)
-    if contract is not None and contract.kind in (Kind.SPOT, Kind.OPTION):
+    amounts = {coin: gained for coin, gained in now.gains.items() if coin not in cash}
+    if contract is not None and contract.kind in (Kind.SPOT, Kind.OPTION) and contract.settle not in cash:
         amounts[contract.settle] = exact(amounts.get(contract.settle, ZERO) - now.cost + now.moved_in)
     for coin, amount in amounts.items():
         if amount:

@@ -364,6 +364,8 @@ def _check_capital(capital: Money | None) -> None:
 
 
 def _check_number(field: str, value: object) -> None:
+    if isinstance(value, Decimal) and values.is_number(value):
+        return
     try:
         values.number(value, field)
     except InvalidInput as error:

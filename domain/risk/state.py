@@ -226,17 +226,18 @@ class Risk(Struct, frozen=True, gc=False):
 
         These are of what has been traded or ordered before.
         """
+        found: dict[str, Contract] = {}
+        left: dict[str, Contract] = {}
+        for instrument_id, _, cell in self.exposure.all():
+            if cell.contract is not None and cell.contract.kind is Kind.SPOT:
+                (found if cell.orders or cell.now.quantity else left)[instrument_id] = cell.contract
+        if not left:
+            return found
         paid_in = {money.currency for money in funds.paid_in} if funds is not None else set()
         if self.needs_wallets:
             paid_in |= {money.currency for wallet in wallets for money in wallet.coins}
             paid_in |= {money.currency for _, _, cell in self.exposure.all() for money in coins.paid(cell)}
-        return {
-            instrument_id: cell.contract
-            for instrument_id, _, cell in self.exposure.all()
-            if cell.contract is not None
-            and cell.contract.kind is Kind.SPOT
-            and (cell.orders or cell.now.quantity or cell.contract.base in paid_in)
-        }
+        return {name: pair for name, pair in left.items() if pair.base in paid_in} | found
 
     @property
     def needs_wallets(self) -> bool:

@@ -16,7 +16,19 @@ from domain.errors import RequestRefused
 from domain.instrument import Contract, Kind
 from domain.marks import Prices
 from domain.risk.capital import Capital, EquityUsed
-from domain.risk.coins import Held, Part, Sum, Wallet, by_holding, cash_parts, coin_part, moved, of_asset, paid
+from domain.risk.coins import (
+    NOTHING,
+    Held,
+    Part,
+    Sum,
+    Wallet,
+    by_holding,
+    cash_parts,
+    coin_part,
+    moved,
+    of_asset,
+    paid,
+)
 from domain.risk.exposure import Cell, Desk, Exposure, Hold
 from domain.risk.intent import Intent
 from domain.risk.measures import ANYWHERE, WINDOWS, Measure, Scope
@@ -24,6 +36,7 @@ from domain.risk.valuing import VALUING_MARK_AGE_MAX, Valuation, own_price, valu
 from domain.values import ONE, ZERO, Side, divide, exact
 
 NO_WALLETS: Mapping[str, Wallet] = MappingProxyType({})
+Pairs = Mapping[tuple[str, str], tuple[str, str]]  # of an account and coin: the pair that prices it, and its quote
 MARKET_ORDER_RULE = "a market order has a mark to value it by"
 
 
@@ -338,18 +351,19 @@ class Meter(NamedTuple):
         equity = None if measure is Measure.MAX_GROSS_EXPOSURE else self.equity()
         wanted = currency or "" if equity is None else equity.currency
         sums = by_holding(self._parts(scope, wanted))
-        sizes = self._sizes(sums, wanted)
+        pairs = self._pairs(wanted)
+        sizes = self._sizes(sums, wanted, pairs)
         before, after = self._order_parts(scope, order, wanted)
         for part in before:
-            sums[part.held] = sums.get(part.held, Sum()).plus(part, -1)
+            sums[part.held] = sums.get(part.held, NOTHING).plus(part, -1)
         for part in after:
-            sums[part.held] = sums.get(part.held, Sum()).plus(part)
+            sums[part.held] = sums.get(part.held, NOTHING).plus(part)
         changed = {part.held for part in (*before, *after)}
-        then = sizes | self._sizes({held: sums[held] for held in changed}, wanted)
+        then = sizes | self._sizes({held: sums[held] for held in changed}, wanted, pairs)
         if measure is Measure.MAX_CONCENTRATION:
             assets = sorted({held.asset for held in changed} or {order.contract.base})
-            pairs = [(of_asset(asset, sizes), of_asset(asset, then)) for asset in assets]
-            grown = [pair for pair in pairs if pair[1] > pair[0]] or pairs
+            changes = [(of_asset(asset, sizes), of_asset(asset, then)) for asset in assets]
+            grown = [change for change in changes if change[1] > change[0]] or changes
             used, with_order = max(grown, key=lambda pair: pair[1])
         else:
             used, with_order = (exact(sum(each.values(), ZERO)) for each in (sizes, then))
@@ -408,8 +422,8 @@ class Meter(NamedTuple):
                 yield Part(Held(account_id, contract.base), cell.now.quantity, if_bought=bought, if_sold=sold)
             if cell.orders and not self._is_cash(account_id, contract.quote, currency, is_paid=True):
                 yield Part(Held(account_id, contract.quote), if_bought=-bought, if_sold=-sold)
-        for money in paid(cell) if account_id in self.wallets else ():
-            if not self._is_cash(account_id, money.currency, currency):
+        if (wallet := self.wallets.get(account_id)) is not None:
+            for money in paid(cell, (currency, wallet.base_currency)):
                 yield Part(Held(account_id, money.currency), money.amount)
 
     def _is_cash(self, account_id: str, coin: str, currency: str, *, is_paid: bool = False) -> bool:
@@ -418,11 +432,10 @@ class Meter(NamedTuple):
         return coin == currency or (is_paid if wallet is None else coin == wallet.base_currency)
 
     def _gross(self, scope: Scope, currency: str) -> dict[Held, Decimal]:
-        return self._sizes(by_holding(self._parts(scope, currency)), currency)
+        return self._sizes(by_holding(self._parts(scope, currency)), currency, self._pairs(currency))
 
-    def _sizes(self, sums: Mapping[Held, Sum], currency: str) -> dict[Held, Decimal]:
+    def _sizes(self, sums: Mapping[Held, Sum], currency: str, pairs: Pairs) -> dict[Held, Decimal]:
         """The size of each holding, unsigned, with the working orders that widen it most."""
-        pairs = self._pairs(currency)
         return {held: each.widest(self._coin_worth(held, each.units, pairs, currency)) for held, each in sums.items()}
 
     def _net_sides(self, scope: Scope, currency: str) -> tuple[Decimal, Decimal]:
@@ -439,7 +452,7 @@ class Meter(NamedTuple):
                 up, down = up + max(change, ZERO), down + min(change, ZERO)
         return exact(net + up), exact(net + down)
 
-    def _pairs(self, currency: str) -> dict[tuple[str, str], tuple[str, str]]:
+    def _pairs(self, currency: str) -> Pairs:
         """The pair that prices each coin of an account, and its quote: with a fresh mark, rather in the currency."""
         found: dict[tuple[str, str], tuple[bool, bool, str, str]] = {}
         for name, desk, cell in self.exposure.all():
@@ -450,9 +463,7 @@ class Meter(NamedTuple):
                 found[at] = min(found.get(at, rank), rank)
         return {at: (name, quote) for at, (_, _, name, quote) in found.items()}
 
-    def _coin_worth(
-        self, held: Held, units: Decimal, pairs: Mapping[tuple[str, str], tuple[str, str]], currency: str
-    ) -> Decimal:
+    def _coin_worth(self, held: Held, units: Decimal, pairs: Pairs, currency: str) -> Decimal:
         if not units:
             return ZERO
         pair = pairs.get((held.account_id, held.asset))

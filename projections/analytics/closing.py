@@ -114,5 +114,4 @@ def converted(amount: Decimal | None, held_in: str | None, wanted: str, close: C
     if amount is None or not amount or held_in == wanted:
         return amount
     assert held_in is not None, "an amount is in a currency"
-    found = close.rates.rate(held_in, wanted).convert(amount)
-    return None if found is None else found.amount
+    return close.rates.rate(held_in, wanted).amount_of(amount)

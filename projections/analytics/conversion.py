@@ -14,16 +14,18 @@ the remainder is returned as a fraction.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, Inexact, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
+from math import prod
 from types import MappingProxyType
 from typing import NamedTuple, TypedDict
 
 from domain.instrument import Contract
 from domain.marks import Edges, PairPath, edges_of, shortest_path
-from domain.values import EARLIEST, ONE, PLACES_MAX, Mark, exact
+from domain.values import EARLIEST, ONE, PLACES_MAX, Mark, exact, rounded
 
 STEPS_MAX = 4
 GRAPHS_MAX = 64
@@ -100,6 +102,18 @@ class Rate(NamedTuple):
         if not amount or self.held_in == self.wanted:
             return Converted(amount, NOTHING.remainder)
         return None if self.factor is None else rounded_once(Fraction(amount) * self.factor)
+
+    def amount_of(self, amount: Decimal) -> Decimal | None:
+        """Return what `convert` does, without the remainder.
+
+        A path on which only bases are sold is a product; where that has as many digits as are exact, no fraction.
+        """
+        if self.factor is not None and amount and self.steps and all(step.is_base for step in self.steps):
+            with suppress(Inexact, InvalidOperation):
+                prices = (step.mark.price for step in self.steps if step.mark is not None)
+                return rounded(prod(prices, start=amount), PLACES_MAX)
+        found = self.convert(amount)
+        return None if found is None else found.amount
 
     def as_row(self) -> RateRow:
         """Return the rate to 18 places and its path: each step with its mark's price, source and time."""

@@ -100,3 +100,18 @@ def test_a_time_that_has_not_come_is_unreadable_but_a_fast_clock_is_forgiven():
 def test_our_own_names_are_plain(text):
     with pytest.raises(InvalidInput):
         values.plain_name(text, "name")
+
+
+digits = st.lists(st.integers(0, 9), max_size=25).map(tuple)
+exponents = st.integers(-30, 20) | st.sampled_from("FnN")  # also infinity and what is no number
+
+
+@given(st.builds(lambda sign, digits, exponent: D((sign, digits, exponent)), st.integers(0, 1), digits, exponents))
+def test_a_decimal_that_is_seen_to_be_a_number_is_one(value):
+    if values.is_number(value):
+        assert values.number(value, "x") == value
+
+
+@given(numbers)
+def test_every_canonical_number_is_seen_to_be_one(value):
+    assert values.is_number(values.exact(value))

@@ -128,3 +128,18 @@ def test_an_amount_and_its_remainder_are_the_exact_fraction(amount: D, price: D,
 @pytest.mark.parametrize(("units", "expected"), [(Fraction(1, 2), 0), (Fraction(3, 2), 2), (Fraction(-5, 2), -2)])
 def test_rounding_is_half_to_even(units: Fraction, expected: int) -> None:
     assert rounded_once(units / 10**18).amount == D(expected).scaleb(-18)
+
+
+wide = st.decimals("0.000000000000000001", 10**17, places=18)
+
+
+@given(wide | wide.map(lambda amount: -amount * D("1.000000000000000001")), wide, wide, st.booleans())
+def test_an_amount_is_what_the_fraction_rounded_once_is_however_many_digits_it_takes(amount, price, other, is_sold):
+    marks = [mark("ETHBTC.A", str(price)), mark("BTCEUR.A", str(other))]
+    rate = converter(*marks).rate(*(("ETH", "EUR") if is_sold else ("EUR", "ETH")))
+    assert rate.convert(amount).amount == rate.amount_of(amount)
+    assert rate.amount_of(D(0)) == 0
+
+
+def test_an_amount_without_a_rate_is_none():
+    assert converter(mark("BTCUSDT.A", "1")).rate("ETH", "USDT").amount_of(D(1)) is None
