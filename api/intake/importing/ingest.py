@@ -7,6 +7,7 @@ all or nothing, so an import that was stopped anywhere is continued by starting 
 recognised.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -26,7 +27,7 @@ from adapters.exchanges.files.reports import Booked, Skipped, Whose, reports
 from adapters.exchanges.files.sorting import in_order, moments
 from adapters.exchanges.files.times import DateOrder
 from adapters.exchanges.layouts.catalog import catalog
-from adapters.writer.writer import Writer
+from adapters.writer.writer import ANSWER_SECONDS_MAX, Writer
 from api.intake.importing.counts import (
     BalancesFound,
     Finding,
@@ -42,11 +43,12 @@ from domain.errors import InvalidInput, LedgerError, ReportUnreadable, RequestRe
 from domain.errors.codes import Code
 from domain.errors.sentences import code_of, sentence
 from domain.instrument import Contract, ListInstrument
-from domain.ledger import Answer, Report
+from domain.ledger import Answer, Command, Report
 from domain.order import OrderBroken, OrderFillCompleted, OrderFilled
 from domain.position import PositionBroken
 
 BATCH_REPORTS_MAX = 500
+BATCHES_AHEAD_MAX = 4  # that are sent and have no answer yet, where this process leads
 BASE_CURRENCY = "USDT"  # of an account that an import opens
 NEUTRAL = "DAYBOOK"  # the venue of files whose rows name their own
 FIELDS_OF_A_FILL = (
@@ -169,6 +171,7 @@ class Import:
         self._on_row = on_row
         self._listed: set[str] = set()
         self._is_header_kept = False
+        self._waiting: deque[tuple[Sequence[Booked | Unreadable], Callable[[], list[Answer]]]] = deque()
         self.summary = ImportSummary(name, is_dry_run=is_dry_run)
 
     def run(self) -> None:
@@ -192,6 +195,11 @@ class Import:
         balances = Balances()
         for batch in _batches(self._items(text, balances), BATCH_REPORTS_MAX):
             self._report([self._with_instrument(item) for item in batch], text)
+            while len(self._waiting) > BATCHES_AHEAD_MAX:
+                self._settle_next(text)
+            self._show_progress()
+        while self._waiting:
+            self._settle_next(text)
             self._show_progress()
         for asset, amount in balances.changes.items():
             self.summary.changes[asset] = values.exact(self.summary.changes.get(asset, values.ZERO) + amount)
@@ -273,7 +281,27 @@ class Import:
         ]
         if any(isinstance(item, Unreadable) for item in with_outcome):
             self._keep_header(text)
-        for item, answer in zip(with_outcome, self._writer.report(sent, actor=self._actor), strict=True):
+        self._waiting.append((with_outcome, self._sent(sent)))
+        if not self._writer.is_leading:
+            self._settle_next(text)
+
+    def _sent(self, reports_: Sequence[Report]) -> Callable[[], list[Answer]]:
+        """Send reports; return a function that waits for their answers. Where this process leads, it does not wait."""
+        if not self._writer.is_leading:
+            answers = self._writer.report(reports_, actor=self._actor)
+            return lambda: answers
+        future = self._writer.submit(Command(tuple(reports_), self._actor))
+
+        def answered() -> list[Answer]:
+            found: list[Answer] = future.result(ANSWER_SECONDS_MAX)
+            return found
+
+        return answered
+
+    def _settle_next(self, text: Text) -> None:
+        """Count the outcome of the rows of the batch that was sent first."""
+        batch, answered = self._waiting.popleft()
+        for item, answer in zip(batch, answered(), strict=True):
             self.summary.seq = max(self.summary.seq, answer.seq)
             if isinstance(item, Unreadable):
                 self._count_unreadable(item.line, item.error, text)

@@ -12,10 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from adapters.exchanges import Unreadable
-from adapters.exchanges.files.facts import Traded
-from adapters.exchanges.files.reading import ExportFile, Text, Wanted
-from adapters.exchanges.layouts.catalog import catalog
+import msgspec
+
 from adapters.market.files import read_market
 from adapters.proof import checkpoints, cosigned, policies
 from adapters.proof.checkpoints import NEXT_KEY, PREVIOUS, Checkpoint
@@ -31,9 +29,12 @@ from api.verify.figures import figures_of
 from api.verify.shared import checkpoints_in
 from api.verify.witnessed import proof_in
 from domain.errors import HistoryBroken, InvalidInput, LedgerError
+from domain.order import OrderFilled
 from domain.sealed.groups import entries_of, group_of, seq_of
 from domain.sealed.merkle import leaf_hash, node_hash
 from tests import GOLDEN
+from tests.adapters.exchanges.files.reads import read_file
+from tests.adapters.exchanges.files.test_layouts import DROP_COPY, ROWS, summed
 from tests.adapters.verify.stranger import ORIGIN, desk_states, key_of, of_account, signed, zipped
 from tests.scenarios.mutants.mutation import mutated, mutated_json, mutated_zip
 
@@ -356,23 +357,26 @@ HISTORY = b"""seq,trade_id,ts,symbol,side,price,qty,quote_qty,liquidity,fee,fee_
 """
 
 
+JSON_TRADES = b"""[{"id": "1", "timestamp": 1767322975707, "symbol": "BTC/USDT:USDT", "side": "sell", "price": 80000.1,
+"amount": 0.1, "fees": [{"cost": 4.0000050000000002, "currency": "USDT"}], "info": {"execFee": "4.000005"}}]"""
+DROPPED = "\n".join(summed(message, "|") for message in DROP_COPY).encode()
+HISTORIES = (HISTORY, JSON_TRADES, DROPPED, *(content.encode() for content, *_ in ROWS.values()))
+
+
 def drawn_history(draw: random.Random) -> bytes:
-    return mutated(HISTORY, draw)
+    return mutated(draw.choice(HISTORIES), draw)
 
 
 def read_history(path: Path, data: bytes) -> None:
-    """Fills that can be recorded, and a sentence for every other line."""
-    with ExportFile(_written(path, data), catalog(), Wanted(NOW)) as file:
-        for text in file.texts():
-            assert isinstance(text, Text), "one text, or an error is raised"
-            for found in text.facts:
-                if isinstance(found, Unreadable):
-                    assert str(found.error)
-                    found.raw.encode()
-                    continue
-                found.source.raw.encode()
-                if isinstance(found, Traded):
-                    assert found.quantity > 0 and found.source.at <= NOW + timedelta(days=1)
+    """Reports that can be recorded, and a sentence for every other line, in a file of any layout."""
+    found = read_file(_written(path, data))
+    for one in found.unreadable:
+        assert str(one.error)
+        one.raw.encode()
+    for report in found.reports:
+        msgspec.json.encode(report)
+        if isinstance(report, OrderFilled):
+            assert report.last_qty > 0 and report.transact_time <= NOW + timedelta(days=1)
 
 
 KINDS = (

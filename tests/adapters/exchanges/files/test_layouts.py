@@ -261,14 +261,14 @@ DROP_COPY = (
 )
 
 
-def _summed(message: str, sign: str) -> str:
+def summed(message: str, sign: str) -> str:
     body = message.replace("|", "\x01") + "\x01"
     return body.replace("\x01", sign) + f"10={sum(body.encode()) % 256:03}{sign}"
 
 
 @pytest.mark.parametrize("sign", ["\x01", "|"])
 def test_a_drop_copy_has_orders_and_fills_with_all_fees(tmp_path: Path, sign: str) -> None:
-    lines = [_summed(message, sign) for message in DROP_COPY]
+    lines = [summed(message, sign) for message in DROP_COPY]
     found = read(tmp_path / "drop.log", "\n".join([*lines, lines[1].replace("32=1", "32=9"), ""]))
     accepted, fill, replaced = found.reports
     assert isinstance(fill, OrderFilled)
