@@ -127,6 +127,10 @@ BODIES: dict[str, Any] = {
     "/v1/approval-policy": {"actions": [], "valid_hours": 24, "counts_issuer": False},
     "/v1/approvals/{proposal_id}": {},
     "/v1/approvals/{proposal_id}/reject": {"reason": "x"},
+    "/v1/evidence/retry": {
+        "account_id": "main", "evidence_ids": ["B-1"], "dates": "day-first", "instruments": {"XY": "X/Y"},
+        "assets": {"XBT": "BTC"},
+    },
     "/v1/breaks/correct": {"account_id": "main", "break_id": "B-1"},
     "/v1/breaks/dismiss": {"account_id": "main", "break_id": "B-1", "reason": "x"},
     "/v1/closings": {"as_of_seq": 1},

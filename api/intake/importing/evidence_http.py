@@ -51,8 +51,6 @@ def retry_evidence(
     stated = Stated(ORDERS[body.dates] if body.dates else None, pairs, body.assets)
     with reading(daybook, "breaks", min_seq=daybook.history.head().seq) as at:
         done = retried(daybook, at, body.account_id, body.evidence_ids, stated=stated, actor=caller.identity)
-    left = sum(not each.is_ended for each in done)
-    return answer(
-        {"items": [asdict(each) | {"is_ended": each.is_ended} for each in done], "unreadable": left},
-        seq=daybook.history.head().seq,
-    )
+    seq = daybook.history.head().seq
+    items = [asdict(each) | {"is_ended": each.is_ended} for each in done]
+    return answer({"seq": seq, "items": items, "unreadable": sum(not each.is_ended for each in done)}, seq=seq)

@@ -47,6 +47,7 @@ DROP TABLE access.key_secrets;
 ALTER TABLE access.api_keys DROP COLUMN used_at;
 DROP TABLE read.reactions;
 DROP TABLE ledger.countdowns;
+DROP TABLE ledger.imports;
 """  # of the revisions after 0009, what they would make again
 VIEWS = "SELECT schemaname, viewname FROM pg_views WHERE schemaname = 'v1' OR viewname LIKE 'v1\\_%'"
 HELD = """
