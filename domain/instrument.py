@@ -16,7 +16,7 @@ day (`Instrument.facts_at`). Another contract size turns what is held into contr
 (`domain.position.closing`).
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
@@ -31,6 +31,8 @@ from domain.errors import RequestRefused
 from domain.values import EARLIEST, ONE, PLACES_MAX, ZERO, divide, exact, rounded
 
 ROUNDED_DIGITS = 2  # the last digits of a cost, which may differ by as many roundings as booked it
+UNKNOWN_STEP = ONE.scaleb(-PLACES_MAX)  # tick and lot of what a file listed, which states none: any fits
+STATED_FROM = EARLIEST + timedelta(microseconds=1)  # since when steps hold that were stated after such a listing
 STREAM_NAMES_MAX = 4096  # cached: every fill needs its instrument's
 
 
@@ -328,9 +330,7 @@ def decide(instrument: Instrument | None, request: InstrumentRequest) -> tuple[I
                 return (listed,)
             if evolve(None, listed).history[0] == instrument.history[0]:
                 return ()
-            raise RequestRefused(
-                "an instrument is listed once with one set of facts; amend it", instrument_id=request.instrument_id
-            )
+            return _with_steps(instrument, request)
         case AmendInstrument():
             return _amended(_known(instrument, request.instrument_id), request)
         case DelistInstrument():
@@ -418,6 +418,23 @@ def successor(old: Instrument, request: RedenominateAsset) -> tuple[str, ListIns
     name = named or f"{request.to_asset}{symbol[len(request.asset) :]}.{names.venue_of(old.instrument_id)}"
     tick, lot = divide(facts.tick_size * request.per, request.units), request.converted(facts.lot_size)
     return name, ListInstrument(name, contract, tick, lot)
+
+
+def _with_steps(instrument: Instrument, request: ListInstrument) -> tuple[InstrumentEvent, ...]:
+    """The steps of an instrument that was listed without any, of the same contract. Raises RequestRefused."""
+    first, stated = instrument.history[0], Facts(request.contract, request.tick_size, request.lot_size, STATED_FROM)
+    is_open = first.contract == request.contract and first.tick_size == first.lot_size == UNKNOWN_STEP
+    if is_open and stated in instrument.history:
+        return ()
+    if not is_open or len(instrument.history) > 1:
+        raise RequestRefused(
+            "an instrument is listed once with one set of facts; amend it", instrument_id=request.instrument_id
+        )
+    return (
+        InstrumentAmended(
+            request.instrument_id, request.contract, request.tick_size, request.lot_size, effective_at=STATED_FROM
+        ),
+    )
 
 
 def _amended(instrument: Instrument, request: AmendInstrument) -> tuple[InstrumentEvent, ...]:

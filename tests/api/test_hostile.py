@@ -39,6 +39,8 @@ CURSORS = [cursor(*key) for key in KEYS]
 FIELDS = [*VALUES, None, True, -1, 2**63, 10**400, 1.5, [], {}, [[]], "\ud800", 0]
 ITEM = {"instrument_id": BTC, "price": "100", "source": "test", "mark_at": "2026-01-02T03:04:05Z", "quality": "LAST"}
 BODIES: dict[str, Any] = {
+    "/v1/imports": {"id": "1", "timestamp": 1767398400000, "symbol": "BTC/USDT", "side": "buy", "price": "1",
+                    "amount": "2", "info": {"commission": "0"}},
     "/v1/accounts": {
         "account_id": "other", "base_currency": "USDT", "owner": {"subject_id": "s-1", "name": "N"}, "venue": "V",
         "is_margin": True,

@@ -6,10 +6,9 @@ from decimal import Decimal
 
 from domain import values
 from domain.errors import InvalidInput, ReportUnreadable
-from domain.instrument import Contract, Kind, ListInstrument, PutOrCall
-from domain.values import ONE, PLACES_MAX
+from domain.instrument import UNKNOWN_STEP, Contract, Kind, ListInstrument, PutOrCall
+from domain.values import ONE
 
-STEP = Decimal(1).scaleb(-PLACES_MAX)  # tick and lot of an instrument that is listed from a file: any number fits
 _EXPIRY_HOUR = 8  # UTC, of dated contracts at Deribit, OKX, Bybit and Binance
 _MONTHS = {
     name: at
@@ -25,7 +24,7 @@ _UNIFIED = re.compile(
 
 def listing(instrument_id: str, contract: Contract) -> ListInstrument:
     """Return the request that lists an instrument of which a file says no steps."""
-    return ListInstrument(instrument_id, contract, STEP, STEP)
+    return ListInstrument(instrument_id, contract, UNKNOWN_STEP, UNKNOWN_STEP)
 
 
 def linear(base: str, quote: str, *, settle: str = "", size: Decimal = ONE, expiry: datetime | None = None) -> Contract:

@@ -63,6 +63,17 @@ def test_a_file_of_no_known_layout_is_refused_with_the_nearest(client: httpx.Cli
     assert client.get("/v1/imports/unknown").status_code == 404
 
 
+def test_an_instrument_that_a_file_listed_gets_its_steps_when_they_are_stated(client: httpx.Client) -> None:
+    client.post("/v1/imports", content=GOOD.encode())
+    listing = {"instrument_id": "ZRXEUR.BINANCE", "kind": "SPOT", "base": "ZRX", "quote": "EUR", "tick_size": "0.0001",
+               "lot_size": "1"}  # fmt: skip
+    assert [client.post("/v1/instruments", json=listing).status_code for _ in range(2)] == [201, 200]
+    assert client.get("/v1/instruments/ZRXEUR.BINANCE").json()["tick_size"] == "0.0001"
+    other = client.post("/v1/instruments", json=listing | {"tick_size": "0.01"})
+    assert other.status_code == 409, "they are stated once"
+    assert client.post("/v1/instruments", json=listing | {"base": "XRZ"}).status_code == 409
+
+
 def test_coins_are_exact_to_the_last_of_eighteen_places(client: httpx.Client) -> None:
     client.post("/v1/imports", content=COINBASE.encode())
     assert balances(client) == {"ETH": "-0.499987654321098766", "USDC": "1450.25"}
