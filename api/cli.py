@@ -47,6 +47,7 @@ from api.operations import (
 )
 from api.problems import Problem
 from api.reports import cli as reports_cli
+from api.terminal import startup
 from api.terminal.options import claim_name, environment, opened
 from api.terminal.output import EXIT_USAGE, Json, fail, note, say, write_json
 from api.what_if import cli as what_if_cli
@@ -273,6 +274,7 @@ def _fail_usage(message: str, where: str, *, is_json: bool) -> None:
 def main() -> None:
     """Run the command line of this process, and exit. No process it starts takes code from the current directory."""
     os.environ["PYTHONSAFEPATH"] = "1"
+    startup.begin()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -18,6 +18,7 @@ from adapters.os_account import os_account
 from api.clock import now
 from api.parameters import NOW, Format, Moment, Where, given_mark, moment_of, place_of
 from api.problems import field_errors
+from api.terminal import startup
 from api.terminal.output import note, progress_bar
 from domain import values
 from domain.access import OsAccount
@@ -59,6 +60,7 @@ def opened(settings: "Settings | None" = None) -> Iterator["Daybook"]:
     from api.daybook import Daybook
 
     with Daybook.open(settings or environment()) as daybook:
+        startup.end()
         head = daybook.log.head().seq
         ended: typer.Exit | None = None
         try:
